@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+
+# Before numpy and torch are imported: the tests share the cores among processes, and
+# sums in one order give the same last digit on every machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA_VARIABLE = "XINVERSE_REAL_DATA"
+
+settings.register_profile(
+    "xinverse",
+    deadline=None,
+    derandomize=True,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# More examples, new ones each time: HYPOTHESIS_PROFILE=search pytest ...
+settings.register_profile("search", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "xinverse"))
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 -- for code of others that still draws from it
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real ocean data; the test is skipped where there is none."""
+    default = ROOT.parent / "shared" / "data"
+    folder = Path(os.environ.get(REAL_DATA_VARIABLE, default))
+    if not folder.is_dir():
+        pytest.skip(
+            f"real data: there is no folder {folder}; set {REAL_DATA_VARIABLE} to one that "
+            "holds the files"
+        )
+    return folder

@@ -1,0 +1,345 @@
+"""The rules that keep the rooms of the package apart, read from its syntax trees.
+
+Who may know what:
+
+1. operators, priors, solvers, dynamics and learning are PyTorch and never see xarray or
+   dask; fields, verbs and the accessor never do maths; only tiling/graph.py builds graphs;
+   only device.py names cupy or torch.cuda.
+2. Importing xinverse, or any of its modules outside those five rooms, stays cheap and
+   brings in neither torch nor any other heavy library.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "xinverse"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+TORCH_ROOMS = {"operators", "priors", "solvers", "dynamics", "learning"}
+LABEL_ROOMS = {"fields", "verbs", "accessor.py"}
+
+GRAPH_MODULES = {
+    "dask.array.blockwise",
+    "dask.array.overlap",
+    "dask.blockwise",
+    "dask.delayed",
+    "dask.graph_manipulation",
+    "dask.highlevelgraph",
+    "dask.layers",
+    "dask._task_spec",
+}
+GRAPH_WORDS = {
+    "apply_gufunc",
+    "blockwise",
+    "delayed",
+    "from_delayed",
+    "from_map",
+    "HighLevelGraph",
+    "map_blocks",
+    "map_overlap",
+}
+MATHS_MODULES = {"cupy", "numpy.fft", "numpy.linalg", "scipy", "sklearn", "torch"}
+# Anyone's, such as x.dot(y) ...
+MATHS_WORDS = {
+    "convolve",
+    "correlate",
+    "dot",
+    "einsum",
+    "fft",
+    "linalg",
+    "matmul",
+    "tensordot",
+}
+# ... and those of a library of functions only, since log and gradient are names too.
+FUNCTION_LIBRARIES = {"math", "np", "numpy", "xr", "xarray"}
+FUNCTION_WORDS = {"exp", "gradient", "interp", "log", "log10"}
+FUNCTIONS = {f"{library}.{word}" for library in FUNCTION_LIBRARIES for word in FUNCTION_WORDS}
+HEAVY = {
+    "cf_xarray",
+    "cmocean",
+    "cupy",
+    "dask.array",
+    "dask.distributed",
+    "distributed",
+    "lightning",
+    "matplotlib",
+    "pooch",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "torch",
+    "tqdm",
+}
+IMPORT_BUDGET = 0.3  # seconds on top of xarray
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def is_within(module: str, packages: set[str]) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in packages)
+
+
+def imports(path: Path, module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every module that a file imports, at any depth, with its line.
+
+    ``from a import b`` counts as ``a`` and as ``a.b``, since b may be a module.
+    """
+    here = ("xinverse", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            above = here[: len(here) - node.level + 1] if node.level else ()
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            yield node.lineno, source
+            for alias in node.names:
+                yield node.lineno, f"{source}.{alias.name}"
+
+
+def dotted(node: ast.expr) -> str:
+    """``torch.cuda.is_available`` from its tree; an empty string where it is no such thing."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else node.attr
+    return ""
+
+
+def words(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Every name and attribute that a file reads or imports, with its line."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, alias.name
+
+
+def place(path: Path, line: int, what: str) -> str:
+    return f"{path.relative_to(ROOT)}:{line}: {what}"
+
+
+def test_the_torch_rooms_never_see_labels_or_graphs():
+    found = [
+        place(path, line, name)
+        for path in FILES
+        if room(path) in TORCH_ROOMS
+        for line, name in imports(path, tree(path))
+        if is_within(
+            name,
+            {"cf_xarray", "dask", "distributed", "xarray", "zarr"}
+            | {f"xinverse.{label.removesuffix('.py')}" for label in LABEL_ROOMS}
+            | {"xinverse.tiling"},
+        )
+    ]
+    assert not found
+
+
+def test_the_label_rooms_never_do_maths():
+    forbidden = MATHS_MODULES | {f"xinverse.{torch_room}" for torch_room in TORCH_ROOMS}
+    found = []
+    for path in FILES:
+        if room(path) not in LABEL_ROOMS:
+            continue
+        module = tree(path)
+        found += [
+            place(path, line, name)
+            for line, name in imports(path, module)
+            if is_within(name, forbidden) or name in FUNCTIONS
+        ]
+        found += [
+            place(path, line, word) for line, word in words(module) if word in MATHS_WORDS
+        ]
+        found += [
+            place(path, node.lineno, dotted(node))
+            for node in ast.walk(module)
+            if isinstance(node, ast.Attribute) and dotted(node) in FUNCTIONS
+        ]
+        found += [
+            place(path, node.lineno, "@")
+            for node in ast.walk(module)
+            if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.MatMult)
+        ]
+    assert not found
+
+
+def test_the_accessor_has_one_line_per_verb():
+    accessor = PACKAGE / "accessor.py"
+    if not accessor.exists():
+        pytest.skip("there is no accessor yet")
+    long = [
+        place(accessor, method.lineno, method.name)
+        for group in ast.walk(tree(accessor))
+        if isinstance(group, ast.ClassDef)
+        for method in group.body
+        if isinstance(method, ast.FunctionDef) and not method.name.startswith("_")
+        if len(_beyond_imports(method)) != 1
+    ]
+    assert not long
+
+
+def _beyond_imports(method: ast.FunctionDef) -> list[ast.stmt]:
+    body = method.body[1:] if ast.get_docstring(method) is not None else method.body
+    return [line for line in body if not isinstance(line, ast.Import | ast.ImportFrom)]
+
+
+def test_only_tiling_graph_builds_graphs():
+    found = []
+    for path in FILES:
+        if path == PACKAGE / "tiling" / "graph.py":
+            continue
+        module = tree(path)
+        found += [
+            place(path, line, name)
+            for line, name in imports(path, module)
+            if is_within(name, GRAPH_MODULES)
+        ]
+        if any(is_within(name, {"dask", "xarray"}) for _, name in imports(path, module)):
+            found += [
+                place(path, line, word) for line, word in words(module) if word in GRAPH_WORDS
+            ]
+            found += [
+                place(path, node.lineno, "apply_ufunc with core dimensions")
+                for node in ast.walk(module)
+                # Cell by cell it is no more a graph than a sum of two arrays is.
+                if isinstance(node, ast.Call)
+                and dotted(node.func).endswith("apply_ufunc")
+                and any((keyword.arg or "").endswith("core_dims") for keyword in node.keywords)
+            ]
+    assert not found
+
+
+def test_only_device_names_cupy_and_cuda():
+    found = []
+    for path in FILES:
+        if path == PACKAGE / "device.py":
+            continue
+        module = tree(path)
+        found += [
+            place(path, line, name)
+            for line, name in imports(path, module)
+            if is_within(name, {"cupy", "cupyx", "torch.backends", "torch.cuda"})
+        ]
+        for node in ast.walk(module):
+            if isinstance(node, ast.Attribute) and (
+                node.attr in {"cuda", "cudnn"} or dotted(node).startswith("cupy")
+            ):
+                found.append(place(path, node.lineno, dotted(node)))
+            # importlib.import_module("cupy"), sys.modules.get("torch.cuda") ...
+            if isinstance(node, ast.Constant) and node.value in {"cupy", "torch.cuda"}:
+                found.append(place(path, node.lineno, repr(node.value)))
+    assert not found
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def imported_by(modules: list[str]) -> list[str]:
+    """What importing the modules adds to what xarray brings in already."""
+    code = f"""
+import importlib, sys
+import xarray
+before = set(sys.modules)
+for name in {modules!r}:
+    importlib.import_module(name)
+print("\\n".join(set(sys.modules) - before))
+"""
+    return run_python(code).split()
+
+
+def test_importing_xinverse_brings_in_nothing_heavy():
+    assert not sorted(name for name in imported_by(["xinverse"]) if is_within(name, HEAVY))
+
+
+def test_importing_any_module_outside_the_torch_rooms_brings_in_nothing_heavy():
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in FILES
+        if room(path) not in TORCH_ROOMS and path.name != "__main__.py"
+    ]
+    assert not sorted(name for name in imported_by(modules) if is_within(name, HEAVY))
+
+
+def test_importing_xinverse_is_quick():
+    code = """
+import time
+import xarray
+start = time.perf_counter()
+import xinverse
+print(time.perf_counter() - start)
+"""
+    # The best of five: the machine may be busy with the other tests.
+    best = min(float(run_python(code)) for _ in range(5))
+    assert best < IMPORT_BUDGET
+
+
+@pytest.mark.parametrize(
+    ("rule", "where", "line"),
+    [
+        (test_the_torch_rooms_never_see_labels_or_graphs, "priors/a.py", "import xarray as xr"),
+        (test_the_torch_rooms_never_see_labels_or_graphs, "solvers/a.py", "from dask import x"),
+        (
+            test_the_torch_rooms_never_see_labels_or_graphs,
+            "learning/a.py",
+            "from .. import tiling",
+        ),
+        (test_the_label_rooms_never_do_maths, "fields/a.py", "from torch import nn"),
+        (test_the_label_rooms_never_do_maths, "fields/a.py", "np.linalg.norm(x)"),
+        (test_the_label_rooms_never_do_maths, "fields/a.py", "np.exp(x)"),
+        (test_the_label_rooms_never_do_maths, "fields/a.py", "from math import log"),
+        (test_the_label_rooms_never_do_maths, "verbs/a.py", "a.dot(b)"),
+        (test_the_label_rooms_never_do_maths, "verbs/a.py", "a @ b"),
+        (test_the_label_rooms_never_do_maths, "verbs/a.py", "from ..priors.eof import EOF"),
+        (
+            test_the_accessor_has_one_line_per_verb,
+            "accessor.py",
+            "class A:\n    def verb(self):\n        x = 1\n        return x",
+        ),
+        (
+            test_only_tiling_graph_builds_graphs,
+            "verbs/a.py",
+            "import xarray as xr\nxr.apply_ufunc(f, x, input_core_dims=[['y', 'x']])",
+        ),
+        (
+            test_only_tiling_graph_builds_graphs,
+            "tiling/a.py",
+            "def f():\n    from dask.highlevelgraph import HighLevelGraph",
+        ),
+        (test_only_device_names_cupy_and_cuda, "methods/a.py", "import cupy as cp"),
+        (test_only_device_names_cupy_and_cuda, "solvers/a.py", "torch.cuda.synchronize()"),
+        (test_only_device_names_cupy_and_cuda, "solvers/a.py", "f().cuda()"),
+        (test_only_device_names_cupy_and_cuda, "fields/a.py", 'import_module("cupy")'),
+    ],
+)
+def test_the_rules_find_what_they_forbid(rule, where, line, tmp_path, monkeypatch):
+    package = tmp_path / "xinverse"
+    offender = package / where
+    offender.parent.mkdir(parents=True, exist_ok=True)
+    offender.write_text(line + "\n")
+    for name, value in {"ROOT": tmp_path, "PACKAGE": package, "FILES": [offender]}.items():
+        monkeypatch.setitem(globals(), name, value)
+    with pytest.raises(AssertionError, match=offender.name):
+        rule()

@@ -1,0 +1,25 @@
+"""Complete maps with error bars from gappy ocean fields, by solving inverse problems."""
+
+from xinverse import osse, scores, tiling
+from xinverse._version import __version__
+from xinverse.accessor import InverseAccessor
+from xinverse.methods import table as methods
+from xinverse.options import set_options
+from xinverse.verbs.grid_tracks import grid_tracks
+from xinverse.verbs.interpolate import interpolate
+from xinverse.verbs.plan_tiles import plan_tiles
+from xinverse.weights import fetch
+
+__all__ = [
+    "InverseAccessor",
+    "__version__",
+    "fetch",
+    "grid_tracks",
+    "interpolate",
+    "methods",
+    "osse",
+    "plan_tiles",
+    "scores",
+    "set_options",
+    "tiling",
+]

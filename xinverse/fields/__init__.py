@@ -1,0 +1,1 @@
+"""Labels to arrays and back: CF axes, grids, land, units, attributes, history."""

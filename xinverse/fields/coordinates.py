@@ -1,0 +1,229 @@
+"""Coordinate variables to plain numbers: days, degrees or kilometres, checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from xinverse.errors import GridError, UnitsError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["FULL_CIRCLE", "read_space", "read_time", "spatial_units"]
+
+FULL_CIRCLE = 360.0
+MAX_LATITUDE = 90.0
+
+KM_PER_UNIT = {
+    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1e-3),
+    **dict.fromkeys(("km", "kilometre", "kilometres", "kilometer", "kilometers"), 1.0),
+}
+DEGREES = {
+    "y": ("degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"),
+    "x": ("degrees_east", "degree_east", "degrees_e", "degree_e", "degreese", "degreee"),
+}
+PLAIN_DEGREES = ("degrees", "degree", "deg", "°")
+STANDARD_NAMES = {"y": ("latitude", "grid_latitude"), "x": ("longitude", "grid_longitude")}
+DEGREE_NAMES = {
+    "y": ("lat", "latitude", "nav_lat", "rlat"),
+    "x": ("lon", "long", "longitude", "nav_lon", "rlon"),
+}
+DAYS_PER_UNIT = {
+    **dict.fromkeys(("days", "day", "d"), 1.0),
+    **dict.fromkeys(("hours", "hour", "hrs", "hr", "h"), 1 / 24),
+    **dict.fromkeys(("minutes", "minute", "mins", "min"), 1 / 1440),
+    **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), 1 / 86400),
+}
+
+
+def read_time(coordinate: xr.DataArray) -> np.ndarray:
+    """Return the times in days since the first one.
+
+    Parameters
+    ----------
+    coordinate : DataArray, shape (nt,)
+        ``datetime64`` of any resolution, cftime objects, ``timedelta64``, or numbers
+        with units such as ``"days"`` or ``"hours since 2000-01-01"``.
+
+    Returns
+    -------
+    ndarray, shape (nt,)
+        Float64, strictly ascending.
+
+    Raises
+    ------
+    GridError
+        There is no time step, or times are missing, repeated or not in order.
+    UnitsError
+        The times are numbers without units, or with units of no fixed length.
+    """
+    name, values = coordinate.name, coordinate.to_numpy()
+    if values.size == 0:
+        raise GridError(f"The time axis {name!r} is empty. Give at least one time step.")
+    if values.dtype.kind in "mM":
+        if np.isnat(values).any():
+            raise GridError(_missing_text(coordinate, np.isnat(values)))
+        days = (values - values[0]) / np.timedelta64(1, "D")
+    elif values.dtype.kind == "O":
+        if not all(hasattr(value, "calendar") for value in values):
+            raise GridError(
+                f"The time axis {name!r} holds {type(values[0]).__name__} objects. Expected "
+                "datetime64, cftime, or numbers with units: convert it with "
+                f"obj.assign_coords({{{name!r}: pandas.to_datetime(...)}})."
+            )
+        days = np.array([(value - values[0]).total_seconds() / 86400 for value in values])
+    elif values.dtype.kind in "iuf":
+        numbers = values.astype(np.float64)
+        _refuse_missing(coordinate, numbers)
+        days = (numbers - numbers[0]) * _days_per_unit(coordinate)
+    else:
+        raise GridError(
+            f"The time axis {name!r} holds {values.dtype} values. Expected datetime64, cftime, "
+            "or numbers with units such as 'days'."
+        )
+    days = np.asarray(days, dtype=np.float64)
+    wrong = np.flatnonzero(np.diff(days) <= 0)
+    if wrong.size:
+        first = int(wrong[0])
+        raise GridError(
+            f"The times of {name!r} do not ascend strictly: {values[first]} is followed by "
+            f"{values[first + 1]} at position {first + 1}. Put them in order with "
+            f"obj.sortby({name!r}), and keep each once with obj.drop_duplicates({name!r})."
+        )
+    return days
+
+
+def read_space(coordinate: xr.DataArray, role: Literal["y", "x"]) -> tuple[np.ndarray, bool]:
+    """Return the positions along y or x, and whether they are degrees.
+
+    Parameters
+    ----------
+    coordinate : DataArray, shape (n,)
+        A one-dimensional coordinate variable.
+    role : {"y", "x"}
+        Which axis it is.
+
+    Returns
+    -------
+    values : ndarray, shape (n,)
+        Float64, strictly monotonic: degrees (longitudes unwrapped modulo 360 where they
+        are not monotonic as they stand), or kilometres.
+    degrees : bool
+        Whether the values are latitude or longitude.
+
+    Raises
+    ------
+    GridError
+        The values are not numbers, missing, repeated, not monotonic or out of range.
+    UnitsError
+        The units are unknown, or missing where the name does not tell.
+    """
+    name = coordinate.name
+    if coordinate.dtype.kind not in "iuf":
+        raise GridError(
+            f"The {role} axis {name!r} holds {coordinate.dtype} values. Expected numbers: "
+            "degrees, metres or kilometres."
+        )
+    values = coordinate.to_numpy().astype(np.float64)
+    _refuse_missing(coordinate, values)
+    units = spatial_units(coordinate, role)
+    if units != "degrees":
+        values = values * KM_PER_UNIT[units]
+    elif role == "x" and not _is_monotonic(values):
+        values = np.unwrap(values, period=FULL_CIRCLE)
+    elif role == "y" and np.abs(values).max() > MAX_LATITUDE:
+        worst = values[np.abs(values).argmax()]
+        raise GridError(
+            f"The latitude {name!r} reaches {worst:g}, outside -90 to 90 degrees north. If it "
+            "is not a latitude, give its true units ('m' or 'km')."
+        )
+    if not _is_monotonic(values):
+        raise GridError(_disorder_text(coordinate, values))
+    return values, units == "degrees"
+
+
+def spatial_units(coordinate: xr.DataArray, role: Literal["y", "x"]) -> str:
+    """Return ``"degrees"``, or the units of length of a y or x coordinate.
+
+    Parameters
+    ----------
+    coordinate : DataArray
+        Only its name and attributes are read.
+    role : {"y", "x"}
+        Which axis it is.
+
+    Returns
+    -------
+    str
+        ``"degrees"`` or a key of ``KM_PER_UNIT``.
+
+    Raises
+    ------
+    UnitsError
+        The units are unknown, or missing where the name does not tell.
+    """
+    found = coordinate.attrs.get("units")
+    units = "" if found is None else str(found).strip().lower().replace(" ", "_")
+    by_name = (
+        str(coordinate.attrs.get("standard_name")) in STANDARD_NAMES[role]
+        or str(coordinate.name).lower() in DEGREE_NAMES[role]
+    )
+    if units in DEGREES[role] or (by_name and units in ("", *PLAIN_DEGREES)):
+        return "degrees"
+    if units in KM_PER_UNIT:
+        return units
+    degrees = DEGREES[role][0]
+    raise UnitsError(
+        f"The {role} axis {coordinate.name!r} has "
+        + (f"the units {found!r}" if units else "no units")
+        + f". Expected {degrees!r}, 'm' or 'km': set them with "
+        f"obj[{coordinate.name!r}].attrs['units'] = {degrees!r} (or 'm', or 'km')."
+    )
+
+
+def _days_per_unit(coordinate: xr.DataArray) -> float:
+    found = coordinate.attrs.get("units")
+    unit = str(found or "").lower().partition("since")[0].strip()
+    if unit not in DAYS_PER_UNIT:
+        raise UnitsError(
+            f"The time axis {coordinate.name!r} holds numbers with "
+            + (f"the units {found!r}" if found else "no units")
+            + ". Expected dates, or units of fixed length ('days', 'hours', 'minutes', "
+            f"'seconds'): set obj[{coordinate.name!r}].attrs['units'], or decode dates with "
+            "xarray.decode_cf(ds)."
+        )
+    return DAYS_PER_UNIT[unit]
+
+
+def _is_monotonic(values: np.ndarray) -> bool:
+    steps = np.diff(values)
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def _refuse_missing(coordinate: xr.DataArray, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise GridError(_missing_text(coordinate, ~np.isfinite(values)))
+
+
+def _missing_text(coordinate: xr.DataArray, missing: np.ndarray) -> str:
+    name, first = coordinate.name, int(np.flatnonzero(missing)[0])
+    return (
+        f"The coordinate {name!r} has {int(missing.sum())} missing or infinite values, the "
+        f"first at position {first}. Each position must be known: drop them with "
+        f"obj.sel({{{name!r}: obj[{name!r}].notnull()}}), or put right values there."
+    )
+
+
+def _disorder_text(coordinate: xr.DataArray, values: np.ndarray) -> str:
+    name, labels, steps = coordinate.name, coordinate.to_numpy(), np.diff(values)
+    # The direction is that of most steps, so that the odd one out is the one named.
+    direction = 1 if (steps > 0).sum() >= (steps < 0).sum() else -1
+    first = int(np.flatnonzero(steps * direction <= 0)[0])
+    return (
+        f"The coordinate {name!r} is not strictly monotonic: {labels[first]} is followed by "
+        f"{labels[first + 1]} at position {first + 1}. Put it in order with "
+        f"obj.sortby({name!r}), and keep each position once with "
+        f"obj.drop_duplicates({name!r})."
+    )

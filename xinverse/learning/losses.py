@@ -1,0 +1,72 @@
+r"""What a learned reconstruction is asked to make small."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xinverse.learning.network import FourDVarNet
+
+__all__ = ["joint_loss", "time_taper"]
+
+
+def time_taper(window: int, like: Tensor | None = None) -> Tensor:
+    """Weights of the days of a window: a triangle, one at the centre, never zero.
+
+    The same weights join windows that overlap, so that training asks for what
+    will be used.
+    """
+    middle = (window - 1) / 2
+    days = torch.arange(window, dtype=torch.float64)
+    weights = 1 - (days - middle).abs() / (middle + 1)
+    return weights if like is None else weights.to(like)
+
+
+def joint_loss(
+    model: FourDVarNet,
+    estimate: Tensor,
+    truth: Tensor,
+    background: Tensor,
+    *,
+    gradient: float = 0.3,
+    projection: float = 0.02,
+) -> Tensor:
+    r"""Reconstruction, gradient and projection errors, relative to the background's.
+
+    .. math::
+
+        \frac{\| x - \tilde x \|^2}{\| x - x^{(0)} \|^2}
+        + \nu_g \frac{\| \nabla (x - \tilde x) \|^2}{\| \nabla (x - x^{(0)}) \|^2}
+        + \nu_2 \frac{\| x - \Phi(x) \|^2}{\| x \|^2}
+        + \nu_3 \frac{\| \tilde x - \Phi(\tilde x) \|^2}{\| x \|^2}
+
+    (the terms of equation 5 of Fablet, Drumetz and Rousseau 2020). Each sample's
+    terms are divided by its own background error, so that calm and turbulent
+    oceans weigh alike and a loss of one says "no better than the background".
+
+    Parameters
+    ----------
+    model : FourDVarNet
+        Gives the projection.
+    estimate, truth, background : Tensor
+        ``(batch, window, y, x)``, normalised.
+    gradient, projection : float
+        :math:`\nu_g`, and :math:`\nu_2 = \nu_3`.
+    """
+    taper = time_taper(truth.shape[1], truth)[:, None, None]
+
+    def mean(square: Tensor) -> Tensor:
+        return (taper * square).flatten(1).mean(1)
+
+    def slope(error: Tensor) -> Tensor:
+        return mean(error.diff(dim=-1).square()[..., 1:, :]) + mean(
+            error.diff(dim=-2).square()[..., 1:]
+        )
+
+    error, reference = estimate - truth, background - truth
+    loss = mean(error.square()) / mean(reference.square()).clamp(min=1e-4)
+    loss = loss + gradient * slope(error) / slope(reference).clamp(min=1e-6)
+    power = mean(truth.square()).clamp(min=1e-3)
+    for state in (truth, estimate):
+        loss = loss + projection * mean((state - model.project(state)).square()) / power
+    return loss.mean()

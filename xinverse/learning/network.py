@@ -1,0 +1,92 @@
+"""4DVarNet as one module: prior, cost and solver, learned together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xinverse.operators.mask import Mask
+from xinverse.priors.two_scale import TwoScale
+from xinverse.solvers.lstm import LSTMSolver
+from xinverse.variational import VariationalCost
+
+__all__ = ["FourDVarNet"]
+
+
+class FourDVarNet(nn.Module):
+    r"""The joint variational model :math:`\Psi_{\Phi, \Gamma}(x^{(0)}, y, \Omega)`.
+
+    Everything goes in and out normalised: fields minus their level, divided by
+    a scale that belongs to each sample, so that what comes out for one sample
+    never depends on another.
+
+    Parameters
+    ----------
+    window : int
+        Time steps of a window, the channels of the networks.
+    prior_hidden, solver_hidden : int
+        Widths of the two-scale prior and of the LSTM.
+    steps : int
+        Solver iterations.
+    """
+
+    def __init__(
+        self, window: int = 11, prior_hidden: int = 16, solver_hidden: int = 24, steps: int = 6
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "window": window,
+            "prior_hidden": prior_hidden,
+            "solver_hidden": solver_hidden,
+            "steps": steps,
+        }
+        self.cost = VariationalCost(TwoScale(window, prior_hidden), learned=True)
+        self.solver = LSTMSolver(window, solver_hidden, steps)
+        self.window = window
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> FourDVarNet:
+        """Build the network that a model card describes."""
+        return cls(**{k: int(config[k]) for k in ("window", "prior_hidden", "solver_hidden", "steps")})
+
+    def forward(
+        self,
+        background: Tensor,
+        y: Tensor,
+        observed: Tensor,
+        *,
+        sea: Tensor | None = None,
+        steps: int | None = None,
+        train: bool = False,
+    ) -> Tensor:
+        """Reconstruct windows.
+
+        Parameters
+        ----------
+        background : Tensor
+            First guess :math:`x^{(0)}`, ``(batch, window, y, x)``, normalised.
+        y : Tensor
+            Observations, normalised; what stands where nothing was observed does not count.
+        observed : Tensor
+            Boolean, of the same shape.
+        sea : Tensor, optional
+            Boolean, broadcasting to the state.
+        steps : int, optional
+            Solver iterations, where they are not the model's own.
+        train : bool
+            Keep the graph.
+        """
+        operator = Mask(observed)
+        y = torch.where(observed, y, torch.zeros((), dtype=y.dtype, device=y.device))
+        solution = self.solver(
+            self.cost, background, y, operator, sea=sea, steps=steps, train=train
+        )
+        state: Tensor = solution.state
+        return state
+
+    def project(self, x: Tensor) -> Tensor:
+        r"""The prior's projection :math:`\Phi(x)`."""
+        return self.cost.prior.project(x)  # type: ignore[operator]  # a ProjectionPrior

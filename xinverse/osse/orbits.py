@@ -1,0 +1,300 @@
+r"""Ground tracks of repeat orbits.
+
+A satellite on a circular orbit of inclination :math:`i` closes its ground track after
+:math:`N` revolutions, in which the Earth turns :math:`D` times under the precessing
+orbital plane (:math:`D` nodal days). With the argument of latitude
+
+.. math:: u(t) = 2\pi N \left(\frac{t}{T} + \varphi\right)
+
+(:math:`T` the repeat cycle, :math:`\varphi` the phase), the point below it is
+
+.. math::
+    \sin\text{lat} &= \sin i \sin u \\
+    \text{lon} &= \text{lon}_0 + \operatorname{atan2}(\cos i \sin u, \cos u)
+                  - \frac{D}{N} u
+
+so the precession of the node is inside :math:`D/N` and the track closes exactly.
+The Earth is a sphere and the orbit a circle: against one cycle of the real reference mission
+the ``jason`` track is 0.14 degree off (root mean square; 0.27 at most), nearly all of it the
+difference of geocentric and geodetic latitude, and the pattern of tracks is the true one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xinverse.errors import OptionError, UnknownNameError
+from xinverse.fields.grid import KM_PER_DEGREE
+
+__all__ = ["ORBITS", "GroundTrack", "Orbit", "find_orbit", "ground_track"]
+
+SECONDS_PER_DAY = 86400.0
+
+_BLOCK = 1_000_000  # points worked on at once: bounds the memory of long global tracks
+
+Box = tuple[float, float, float, float]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """A circular repeat orbit and what its altimeter sees.
+
+    Parameters
+    ----------
+    name : str
+        Key in :data:`ORBITS`.
+    altitude_km : float
+        Mean altitude; it enters no formula (the repeat cycle fixes the track).
+    inclination_deg : float
+        Angle between orbital plane and equator; above 90 the orbit is retrograde.
+    repeat_days : float
+        Length of the repeat cycle in solar days.
+    revolutions : int
+        Revolutions in a repeat cycle.
+    nodal_days : int
+        Turns of the Earth under the orbital plane in a repeat cycle.
+    swath_km : tuple of float, optional
+        Nearest and farthest distance from nadir seen on both sides, km.
+    swath_step_km : float
+        Spacing of swath samples across the track, km.
+    """
+
+    name: str
+    altitude_km: float
+    inclination_deg: float
+    repeat_days: float
+    revolutions: int
+    nodal_days: int
+    swath_km: tuple[float, float] | None = None
+    swath_step_km: float = 6.25
+
+    @property
+    def track_spacing_deg(self) -> float:
+        """Degrees of longitude between neighbouring ascending tracks at the equator."""
+        return 360.0 / self.revolutions
+
+    @property
+    def offsets_km(self) -> Floats:
+        """Distances from nadir of the samples across the track, km; positive to the left."""
+        if self.swath_km is None:
+            return np.zeros(1)
+        near, far = self.swath_km
+        number = max(round((far - near) / self.swath_step_km), 1)
+        # Centres of cells of the swath: its two edges are edges of samples.
+        side = near + (np.arange(number) + 0.5) * (far - near) / number
+        return np.concatenate([-side[::-1], [0.0], side])
+
+
+# Repeat cycles in solar days, revolutions and nodal days as the missions publish them.
+# Sun-synchronous planes turn once a year, so there a nodal day is a solar day.
+ORBITS: dict[str, Orbit] = {
+    orbit.name: orbit
+    for orbit in (
+        Orbit("jason", 1336.0, 66.04, 9.9156, 127, 10),
+        Orbit("sentinel3a", 814.5, 98.65, 27.0, 385, 27),
+        Orbit("saral", 800.0, 98.55, 35.0, 501, 35),
+        Orbit("sentinel3b", 814.5, 98.65, 27.0, 385, 27),
+        Orbit("cryosat", 717.0, 92.0, 368.24, 5344, 369),
+        Orbit("swot", 890.6, 77.6, 20.86455, 292, 21, swath_km=(10.0, 60.0)),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTrack:
+    """Points below a satellite, in the order of time.
+
+    Parameters
+    ----------
+    time : ndarray, shape (points,)
+        Days, on the clock of `start` and `end`.
+    latitude, longitude : ndarray, shape (points,)
+        Degrees north; degrees east within [-180, 180).
+    pass_number : ndarray of int64, shape (points,)
+        Half revolution within the cycle, 1 to twice the revolutions; ascending when odd.
+    cycle : ndarray of int64, shape (points,)
+        Repeat cycles completed since time 0 (minus the phase).
+    offset_km : ndarray, shape (points,)
+        Distance from nadir, km; positive to the left of the flight direction.
+    """
+
+    time: Floats
+    latitude: Floats
+    longitude: Floats
+    pass_number: Integers
+    cycle: Integers
+    offset_km: Floats
+
+
+def find_orbit(orbit: str | Orbit) -> Orbit:
+    """Return the orbit of that name.
+
+    Parameters
+    ----------
+    orbit : str or Orbit
+        Name in :data:`ORBITS`; an orbit is returned as it is.
+
+    Returns
+    -------
+    Orbit
+        Of that name.
+
+    Raises
+    ------
+    UnknownNameError
+        If :data:`ORBITS` has no such name.
+    """
+    if isinstance(orbit, Orbit):
+        return orbit
+    if orbit not in ORBITS:
+        raise UnknownNameError("orbit", orbit, ORBITS)
+    return ORBITS[orbit]
+
+
+def ground_track(
+    orbit: str | Orbit,
+    start: float,
+    end: float,
+    *,
+    step_s: float = 1.0,
+    phase: float = 0.0,
+    node_longitude: float = 0.0,
+    box: Box | None = None,
+) -> GroundTrack:
+    """Fly an orbit and return what it passes over.
+
+    Parameters
+    ----------
+    orbit : str or Orbit
+        Name in :data:`ORBITS`, or an orbit of your own.
+    start, end : float
+        Days on any clock; samples lie at ``start + k * step_s``, `end` left out.
+    step_s : float, default 1
+        Seconds between samples (1 Hz, 6 to 7 km).
+    phase : float, default 0
+        Fraction of the repeat cycle already flown at time 0.
+    node_longitude : float, default 0
+        Degrees east of the ascending node at which a cycle begins.
+    box : tuple of float, optional
+        ``(south, north, west, east)`` in degrees; only points inside it are returned, and
+        only passes over its latitudes are computed.
+
+    Returns
+    -------
+    GroundTrack
+        In the order of time; all samples across the track at each time.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no orbit of that name.
+    OptionError
+        If `end` is before `start`, `step_s` is not positive, or the box is upside down.
+    """
+    orbit = find_orbit(orbit)
+    if not (np.isfinite(start) and np.isfinite(end) and end >= start):
+        raise OptionError(
+            f"A track from day {start} to day {end} has no length; give finite days with "
+            "start <= end."
+        )
+    if not step_s > 0:
+        raise OptionError(f"step_s is {step_s}; give the seconds between samples, above 0.")
+    if box is not None and not box[0] <= box[1]:
+        raise OptionError(
+            f"The box {box} has its south above its north; give (south, north, west, east)."
+        )
+    parts = [
+        _points(orbit, time, phase, node_longitude, box)
+        for time in _times(orbit, start, end, step_s, phase, _nadir_box(orbit, box))
+    ]
+    return GroundTrack(
+        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(GroundTrack))
+    )
+
+
+def _nadir_box(orbit: Orbit, box: Box | None) -> Box | None:
+    """Widen a box so that the nadir of every swath sample inside it is kept."""
+    if box is None or orbit.swath_km is None:
+        return box
+    margin = orbit.swath_km[1] / KM_PER_DEGREE
+    return (max(box[0] - margin, -90.0), min(box[1] + margin, 90.0), box[2], box[3])
+
+
+def _times(
+    orbit: Orbit, start: float, end: float, step_s: float, phase: float, box: Box | None
+) -> Iterator[Floats]:
+    """Yield blocks of sample times at which the nadir lies between the box's latitudes."""
+    step = step_s / SECONDS_PER_DAY
+    number = int(np.ceil((end - start) / step - 1e-9))
+    rate = 2.0 * orbit.revolutions / orbit.repeat_days  # half revolutions a day
+    origin = 2.0 * orbit.revolutions * phase
+    # Half revolution j runs over [j - 1/2, j + 1/2): northward when j is even.
+    half = np.arange(
+        np.floor(rate * start + origin + 0.5), np.floor(rate * end + origin + 0.5) + 1
+    )
+    low, high = -0.5, 0.5
+    if box is not None:
+        top = np.sin(np.deg2rad(orbit.inclination_deg))
+        sines = np.clip(np.sin(np.deg2rad(box[:2])) / top, -1.0, 1.0)
+        slack = 1e-9  # rounding must not lose a point; the exact test comes later
+        low = max(np.arcsin(sines[0]) / np.pi - slack, -0.5)
+        high = min(np.arcsin(sines[1]) / np.pi + slack, 0.5)
+    south_first = half % 2 == 0
+    entry = half + np.where(south_first, low, -high)
+    leave = half + np.where(south_first, high, -low)
+    first, last = (
+        np.clip(np.ceil(((edge - origin) / rate - start) / step), 0, number).astype(np.int64)
+        for edge in (entry, leave)
+    )
+    count = np.maximum(last - first, 0)
+    block = np.cumsum(count) // _BLOCK
+    for key in np.unique(block):
+        chosen = block == key
+        size = count[chosen]
+        shift = np.repeat(first[chosen] - np.cumsum(size) + size, size)
+        yield start + (shift + np.arange(size.sum())) * step
+
+
+def _points(
+    orbit: Orbit, time: Floats, phase: float, node_longitude: float, box: Box | None
+) -> GroundTrack:
+    """Positions at the given times, all samples across the track, inside the box."""
+    # Whole cycles are taken off first, so that precision does not fade with time.
+    cycles = time / orbit.repeat_days + phase
+    cycle = np.floor(cycles)
+    revolution = (cycles - cycle) * orbit.revolutions
+    inclination = np.deg2rad(orbit.inclination_deg)
+    u = 2 * np.pi * (revolution % 1.0)
+    offsets = orbit.offsets_km
+    angle = np.deg2rad(offsets / KM_PER_DEGREE)
+    # A sample across the track leans from the nadir direction towards the orbit's pole.
+    along, across = np.cos(angle), np.sin(angle)
+    x = np.cos(u)[:, None] * along
+    y = (np.cos(inclination) * np.sin(u))[:, None] * along - np.sin(inclination) * across
+    z = (np.sin(inclination) * np.sin(u))[:, None] * along + np.cos(inclination) * across
+    latitude = np.rad2deg(np.arcsin(np.clip(z, -1.0, 1.0)))
+    turned = (revolution * orbit.nodal_days / orbit.revolutions) % 1.0 * 360.0
+    longitude = node_longitude + np.rad2deg(np.arctan2(y, x)) - turned[:, None]
+    longitude = (longitude + 180.0) % 360.0 - 180.0
+    half = np.floor(2 * revolution + 0.5)
+    # The last quarter revolution of a cycle climbs into the next cycle's first pass.
+    wrapped = half == 2 * orbit.revolutions
+    number = np.where(wrapped, 0, half).astype(np.int64) + 1
+    whole = (cycle + wrapped).astype(np.int64)
+
+    inside = np.ones(latitude.shape, dtype=bool)
+    if box is not None:
+        south, north, west, east = box
+        inside = (latitude >= south) & (latitude <= north)
+        if abs(east - west) < 360.0:
+            inside &= (longitude - west) % 360.0 <= (east - west) % 360.0
+    row, column = np.nonzero(inside)
+    return GroundTrack(
+        time[row], latitude[inside], longitude[inside], number[row], whole[row], offsets[column]
+    )

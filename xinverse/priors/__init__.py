@@ -1,0 +1,13 @@
+r"""U and Φ: what states look like."""
+
+from xinverse.priors.base import PRIORS, Prior, ProjectionPrior
+from xinverse.priors.gaussian import CirculantGaussian, GaussianPrior, KroneckerGaussian
+
+__all__ = [
+    "PRIORS",
+    "CirculantGaussian",
+    "GaussianPrior",
+    "KroneckerGaussian",
+    "Prior",
+    "ProjectionPrior",
+]

@@ -1,0 +1,76 @@
+"""White noise that belongs to a cell of the grid, whichever tile draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["white_noise"]
+
+_PRIMES = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+
+
+def white_noise(
+    seed: int,
+    member: int,
+    cells: Sequence[np.ndarray],
+    margins: Sequence[int] | None = None,
+    *,
+    period: int | None = None,
+    stream: int = 0,
+) -> np.ndarray:
+    """Standard normal numbers, each a function of its cell alone.
+
+    Two tiles that overlap draw the same noise where they do, so their samples
+    agree and may be blended without losing variance.
+
+    Parameters
+    ----------
+    seed, member : int
+        Which field of noise.
+    cells : sequence of ndarray
+        Numbers of the cells along each axis: combined as an outer product
+        where ``margins`` is given, element by element otherwise.
+    margins : sequence of int, optional
+        Cells to add at both ends of each axis, counting on.
+    period : int, optional
+        Cells round the globe along the last axis, after which the noise repeats.
+    stream : int
+        Fields of different streams are independent.
+
+    Returns
+    -------
+    ndarray of float64
+    """
+    numbers = []
+    for k, axis in enumerate(cells):
+        values = np.asarray(axis, dtype=np.int64)
+        if margins is not None:
+            m = margins[k]
+            before = values[0] - np.arange(m, 0, -1)
+            after = values[-1] + np.arange(1, m + 1)
+            values = np.concatenate([before, values, after])
+            shape = [1] * len(cells)
+            shape[k] = -1
+            values = values.reshape(shape)
+        if period is not None and k == len(cells) - 1:
+            values = values % period
+        numbers.append(values.astype(np.uint64))
+    with np.errstate(over="ignore"):
+        key = np.uint64(seed % 2**32) + np.uint64(2**32) * np.uint64(member + 4096 * stream)
+        state = _mix(np.asarray(key))
+        for values, prime in zip(numbers, _PRIMES, strict=True):
+            state = _mix(state ^ (values * np.uint64(prime)))
+        first, second = _mix(state + np.uint64(1)), _mix(state + np.uint64(2))
+    # Box and Muller (1958); the half keeps the logarithm finite.
+    radius = np.sqrt(-2 * np.log((first >> np.uint64(11)).astype(float) / 2**53 + 2.0**-54))
+    return radius * np.cos(2 * np.pi * ((second >> np.uint64(11)).astype(float) / 2**53))
+
+
+def _mix(z: np.ndarray) -> np.ndarray:
+    """Splitmix64 (Steele, Lea and Flood 2014), on arrays."""
+    z = z + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

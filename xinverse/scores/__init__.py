@@ -1,0 +1,23 @@
+"""How good maps are: against a truth on their grid, and against withheld points."""
+
+from __future__ import annotations
+
+from xinverse.scores.along_track import along_track
+from xinverse.scores.map import (
+    explained_variance,
+    mu_sigma,
+    normalised_mse,
+    rmse,
+    rmse_score,
+)
+from xinverse.scores.points import interpolate_to_points
+
+__all__ = [
+    "along_track",
+    "explained_variance",
+    "interpolate_to_points",
+    "mu_sigma",
+    "normalised_mse",
+    "rmse",
+    "rmse_score",
+]

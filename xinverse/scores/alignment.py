@@ -1,0 +1,119 @@
+"""Analysis and truth on the same coordinates, with nothing unfilled."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+import xarray as xr
+
+from xinverse.errors import DataError, GridError, OptionError, UnitsError
+
+__all__ = ["aligned_error", "check_units"]
+
+# Files round coordinates (float32, four decimals): a share of a spacing that is no shift.
+_SAME_WITHIN = 1e-3
+
+
+def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
+    """Check that an analysis can be scored, and subtract the truth.
+
+    Parameters
+    ----------
+    analysis, truth : DataArray
+        On the same coordinates, in any order of dimensions. NaN in the truth is land.
+
+    Returns
+    -------
+    Dataset
+        ``error`` (analysis minus truth) and ``truth``, float64, NaN on land; loaded.
+
+    Raises
+    ------
+    GridError
+        Dimensions or coordinates differ; the text names them.
+    UnitsError
+        Both have units, and they differ.
+    DataError
+        The truth is NaN everywhere, or the analysis is NaN or infinite where it is not.
+    """
+    for what, given in (("analysis", analysis), ("truth", truth)):
+        if not isinstance(given, xr.DataArray):
+            raise OptionError(
+                f"The {what} is a {type(given).__name__}. Expected a DataArray: take one "
+                "variable, such as ds['ssh']."
+            )
+    check_units(analysis, truth)
+    if set(analysis.dims) != set(truth.dims):
+        raise GridError(
+            f"The analysis has the dimensions {analysis.dims} and the truth {truth.dims}. "
+            "Expected the same ones: rename or select them."
+        )
+    for dim in truth.dims:
+        _check_coordinate(analysis, truth, dim)
+    # Loaded together, so that a dask graph that both share runs once.
+    both = xr.Dataset(
+        {
+            "analysis": analysis.variable.transpose(*truth.dims),
+            "truth": truth.variable,
+        },
+        {dim: truth.coords[dim] for dim in truth.dims if dim in truth.coords},
+    ).compute()
+    wanted, found = both["truth"].astype(np.float64), both["analysis"].astype(np.float64)
+    sea = wanted.notnull()
+    missing = int((sea & ~np.isfinite(found)).sum())
+    total = int(sea.sum())
+    if not total:
+        raise DataError("The truth is NaN everywhere: there is nothing to score against.")
+    if missing:
+        raise DataError(
+            f"The analysis is missing or infinite at {missing} of the {total} cells where "
+            "there is a truth: gaps were left unfilled, and leaving them out would flatter it. "
+            "Fill them, or put NaN into the truth where no analysis is expected."
+        )
+    return xr.Dataset({"error": found - wanted, "truth": wanted})
+
+
+def check_units(first: xr.DataArray, second: xr.DataArray) -> None:
+    """Check that two variables are in the same units.
+
+    Parameters
+    ----------
+    first, second : DataArray
+        Only their attributes are read.
+
+    Raises
+    ------
+    UnitsError
+        Both have units, and they differ.
+    """
+    one, two = first.attrs.get("units"), second.attrs.get("units")
+    if None not in (one, two) and one != two:
+        raise UnitsError(
+            f"{first.name!r} is in {one!r} and {second.name!r} in {two!r}. Convert one, and "
+            "set its 'units' attribute."
+        )
+
+
+def _check_coordinate(analysis: xr.DataArray, truth: xr.DataArray, dim: Hashable) -> None:
+    sizes = analysis.sizes[dim], truth.sizes[dim]
+    if sizes[0] != sizes[1]:
+        raise GridError(
+            f"The analysis has {sizes[0]} values along {dim!r} and the truth {sizes[1]}. Put "
+            f"them on the same coordinates: analysis.sel({dim}=truth[{str(dim)!r}]), or with "
+            ".interp."
+        )
+    if dim not in analysis.coords or dim not in truth.coords:
+        return
+    one, two = analysis[dim].to_numpy(), truth[dim].to_numpy()
+    same = one == two
+    if one.dtype.kind in "iuf" and two.dtype.kind in "iuf":
+        spacing = np.abs(np.diff(two)).min() if two.size > 1 else 1.0
+        same = np.abs(one - two) <= _SAME_WITHIN * spacing
+    if not np.all(same):
+        first = int(np.flatnonzero(~np.broadcast_to(same, two.shape))[0])
+        raise GridError(
+            f"The analysis and the truth differ along {dim!r}, first at position {first}: "
+            f"{one[first]} and {two[first]}. Put them on the same coordinates, such as with "
+            "analysis.interp_like(truth)."
+        )

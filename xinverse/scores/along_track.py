@@ -1,0 +1,161 @@
+"""Scores of maps against along-track points that were withheld from them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xinverse.errors import DataError
+from xinverse.fields.axes import find_axes
+from xinverse.fields.clock import date_after, time_of_day
+from xinverse.fields.grid import make_grid
+from xinverse.fields.points import (
+    Extent,
+    find_layout,
+    find_point_variable,
+    read_positions,
+)
+from xinverse.scores.alignment import check_units
+from xinverse.scores.points import interpolate
+
+__all__ = ["along_track"]
+
+Floats = NDArray[np.float64]
+
+
+def along_track(
+    analysis: xr.DataArray,
+    points: xr.Dataset,
+    *,
+    variable: Hashable | None = None,
+    mask: Any = None,
+    minimum: int = 10,
+    dims: Mapping[str, Hashable] | None = None,
+) -> xr.Dataset:
+    r"""Score maps against withheld along-track points.
+
+    The maps are interpolated to the points, linearly in time, y and x. With the error
+    :math:`e = x^a - y`, and :math:`s(d) = 1 - \mathrm{rms}_d(e) / \mathrm{rms}_d(y)` on day
+    :math:`d`,
+
+    .. math::
+        \mu = 1 - \frac{\mathrm{rms}(e)}{\mathrm{rms}(y)}, \quad
+        \mu_\text{daily} = \langle s \rangle_d, \quad
+        \sigma = \mathrm{std}_d(s), \quad
+        1 - \frac{\mathrm{var}(e)}{\mathrm{var}(y)}.
+
+    Parameters
+    ----------
+    analysis : DataArray
+        Maps on (time, y, x) in any order, NaN on land; read in blocks of time steps.
+    points : Dataset
+        Values along one dimension with their time, latitude and longitude.
+    variable : hashable, optional
+        What to score against; by default the only variable of floats along the points.
+    mask : DataArray or array_like, optional
+        On (y, x), True over the sea. Without it, cells that are always NaN are land.
+    minimum : int, default 10
+        Days with fewer points have no score.
+    dims : mapping, optional
+        Dimensions of `analysis` that are not found by themselves.
+
+    Returns
+    -------
+    Dataset
+        ``mu``, ``mu_daily``, ``sigma``, ``rmse``, ``explained_variance``; ``count``, the number
+        of points scored; ``left_out``, those in the grid that have land or its edge beside
+        them; along ``day``, ``rmse_score`` and ``day_count``.
+
+    Raises
+    ------
+    AxesError, GridError, UnitsError, OptionError
+        Axes, positions or the variable are not understood, or units differ.
+    MaskError
+        The mask does not lie on the grid's y and x.
+    DataError
+        The maps have unfilled gaps (NaN at sea, at any time), points are infinite, none can be
+        scored, or no day has `minimum` points.
+
+    Notes
+    -----
+    Source: ``mod_interp.py`` and ``mod_stats.py`` of the 2021a SSH mapping data challenge,
+    whose µ is ``mu_daily``.
+    """
+    axes = find_axes(analysis, dims)
+    grid = make_grid(analysis, axes)
+    layout = find_layout(points, axes, geographic=grid.geographic)
+    name = find_point_variable(points, layout, variable)
+    check_units(analysis, points[name])
+    origin = analysis[axes.time]
+    positions = read_positions(points, layout, origin, grid.geographic)
+    truth = points[name].to_numpy().astype(np.float64)
+    if np.isinf(truth).any():
+        raise DataError(
+            f"{name!r} has {int(np.isinf(truth).sum())} infinite values along the tracks: "
+            "replace them, or put NaN there."
+        )
+    valid = np.isfinite(truth)
+    days, truth = positions[0][valid], truth[valid]
+    maps, inside = interpolate(analysis, axes, grid, [p[valid] for p in positions], mask)
+    scored = inside & np.isfinite(maps)
+    if not scored.any():
+        extent = Extent(grid.geographic)
+        extent.widen(*positions)
+        raise DataError(
+            f"No point of {name!r} can be scored. The points cover {extent.describe(origin)}; "
+            f"the maps cover {Extent.of(grid).describe(origin)}."
+        )
+    result = _scores(maps[scored] - truth[scored], truth[scored])
+    left_out = int((inside & ~scored).sum())
+    result["left_out"] = ((), left_out, {"long_name": "points beside land, not scored"})
+    daily = _daily(maps[scored] - truth[scored], truth[scored], days[scored], origin, minimum)
+    result["rmse"].attrs["units"] = analysis.attrs.get("units", "1")
+    result["mu_daily"] = daily["rmse_score"].mean()
+    result["sigma"] = daily["rmse_score"].std()
+    return result.merge(daily)
+
+
+def _scores(error: Floats, truth: Floats) -> xr.Dataset:
+    if truth.var() == 0:
+        raise DataError(
+            f"The {truth.size} points that can be scored all hold {truth[0]}: a relative score "
+            "has no meaning. Give more points."
+        )
+    return xr.Dataset(
+        {
+            "mu": 1.0 - np.sqrt(np.mean(error**2) / np.mean(truth**2)),
+            "rmse": np.sqrt(np.mean(error**2)),
+            "explained_variance": 1.0 - error.var() / truth.var(),
+            "count": truth.size,
+        }
+    )
+
+
+def _daily(
+    error: Floats, truth: Floats, days: Floats, origin: xr.DataArray, minimum: int
+) -> xr.Dataset:
+    """RMSE-based score of each day, NaN where it has too few points."""
+    number, day = np.unique(_calendar_day(origin, days), return_inverse=True)
+    count = np.bincount(day)
+    power = np.bincount(day, weights=truth**2)
+    enough = (count >= minimum) & (power > 0)
+    if not enough.any():
+        raise DataError(
+            f"No day has {minimum} points: the {truth.size} points lie on {number.size} days. "
+            "Give more points, or a smaller minimum=."
+        )
+    ratio = np.bincount(day, weights=error**2) / np.where(enough, power, 1.0)
+    score = np.where(enough, 1.0 - np.sqrt(ratio), np.nan)
+    return xr.Dataset(
+        {"rmse_score": ("day", score), "day_count": ("day", count)},
+        {"day": ("day", date_after(origin, number - time_of_day(origin)))},
+    )
+
+
+def _calendar_day(origin: xr.DataArray, days: Floats) -> Floats:
+    """Whole days since midnight of the first time step."""
+    return np.floor(days + time_of_day(origin))

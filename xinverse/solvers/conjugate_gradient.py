@@ -1,0 +1,93 @@
+"""Preconditioned conjugate gradient for symmetric positive-definite systems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from xinverse.solvers.base import SOLVERS, Solution, Solver
+
+__all__ = ["ConjugateGradient"]
+
+
+@SOLVERS.register("conjugate-gradient")
+class ConjugateGradient(Solver):
+    r"""Solve :math:`A x = b` for a batch of right-hand sides.
+
+    Each element of the batch has its own step lengths, so that a solution does
+    not depend on what it was solved with; an element that has converged stays
+    where it is (Hestenes and Stiefel 1952).
+
+    Parameters
+    ----------
+    tolerance : float
+        Stop when :math:`\|b - A x\| \le` ``tolerance`` :math:`\|b\|` for all.
+    max_iterations : int
+        Stop there in any case; ``Solution.converged`` says so.
+    """
+
+    def __init__(self, tolerance: float = 1e-6, max_iterations: int = 1000) -> None:
+        super().__init__()
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
+
+    def forward(
+        self,
+        matvec: Callable[[Tensor], Tensor],
+        b: Tensor,
+        x0: Tensor | None = None,
+        preconditioner: Callable[[Tensor], Tensor] | None = None,
+    ) -> Solution:
+        """Solve for ``b`` of shape ``(batch, *shape)``.
+
+        Parameters
+        ----------
+        matvec : callable
+            Applies the symmetric positive-definite A to ``(batch, *shape)``.
+        b : Tensor
+            Right-hand sides.
+        x0 : Tensor, optional
+            First guess; zero where none is given.
+        preconditioner : callable, optional
+            Applies an approximate inverse of A.
+
+        Returns
+        -------
+        Solution
+            With the largest relative residual of the batch as history.
+        """
+        x = torch.zeros_like(b) if x0 is None else x0.clone()
+        residual = b.clone() if x0 is None else b - matvec(x)
+        precondition = preconditioner or (lambda v: v)
+        scale = _norm(b)
+        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        z = precondition(residual)
+        direction = z.clone()
+        slope = _dot(residual, z)
+        history = [float((_norm(residual) / scale).max())] if b.numel() else [0.0]
+        iterations = 0
+        while history[-1] > self.tolerance and iterations < self.max_iterations:
+            image = matvec(direction)
+            active = _norm(residual) > self.tolerance * scale
+            curvature = _dot(direction, image)
+            step = torch.where(active, slope / curvature, torch.zeros_like(slope))
+            x += step * direction
+            residual -= step * image
+            z = precondition(residual)
+            previous, slope = slope, _dot(residual, z)
+            ratio = torch.where(active, slope / previous, torch.zeros_like(slope))
+            direction = z + ratio * direction
+            iterations += 1
+            history.append(float((_norm(residual) / scale).max()))
+        return Solution(x, iterations, history[-1] <= self.tolerance, history)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each element of the batch, shaped to broadcast."""
+    return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
+
+
+def _norm(a: Tensor) -> Tensor:
+    return _dot(a, a).sqrt()

@@ -1,0 +1,285 @@
+"""How a grid is cut into tiles: pure geometry, no arrays, no dask.
+
+A tile is a core and a halo: what is kept and what surrounds it. The cores of an
+axis part it; a tile is solved on core and halo, and what is joined to its
+neighbours is the core and the ``ramp`` around it, the half of the halo that is
+nearest. All tiles of an axis have one length: at the edges of the grid, where
+there is nothing to put in a halo, a tile is shifted inward; on a periodic axis
+its halo wraps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xinverse.errors import TileError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as PlotAxes
+
+__all__ = ["AxisPlan", "Plan", "Tile", "plan"]
+
+Index = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class AxisPlan:
+    """Tiles along one axis.
+
+    Attributes
+    ----------
+    size : int
+        Cells of the axis.
+    count : int
+        Tiles.
+    halo : int
+        Cells around a core, on each side.
+    periodic : bool
+        Whether the last cell touches the first.
+    """
+
+    size: int
+    count: int
+    halo: int
+    periodic: bool = False
+
+    @cached_property
+    def edges(self) -> tuple[int, ...]:
+        """Where the cores begin and end, ``count + 1`` numbers."""
+        return tuple(round(k * self.size / self.count) for k in range(self.count + 1))
+
+    @property
+    def core(self) -> int:
+        """Cells of the longest core."""
+        return -(-self.size // self.count)
+
+    @property
+    def length(self) -> int:
+        """Cells of every tile, halo included."""
+        whole = self.core + 2 * self.halo
+        return whole if self.periodic else min(whole, self.size)
+
+    @property
+    def ramp(self) -> int:
+        """Half-width of the blend around an edge between cores, at most half a core."""
+        shortest = min(np.diff(self.edges))
+        return int(min(self.halo // 2, shortest // 2))
+
+    def start(self, k: int) -> int:
+        """First cell of tile ``k``; negative where the halo wraps."""
+        middle = self.edges[k] - self.halo
+        if self.periodic:
+            return middle
+        return max(0, min(middle, self.size - self.length))
+
+    def read(self, k: int) -> np.ndarray:
+        """Cells of the axis that tile ``k`` is solved on, in the tile's order."""
+        cells = np.arange(self.start(k), self.start(k) + self.length)
+        return cells % self.size if self.periodic else cells
+
+    def keep(self, k: int) -> slice:
+        """The part of tile ``k`` that is blended: its core and the ramps around it."""
+        first, last = self.edges[k] - self.ramp, self.edges[k + 1] + self.ramp
+        if not self.periodic:
+            first, last = max(first, 0), min(last, self.size)
+        return slice(first - self.start(k), last - self.start(k))
+
+    def overlapping(self, begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+        """Tiles whose kept part meets the cells ``begin`` to ``end``.
+
+        Yields
+        ------
+        tile, first, last, offset : int
+            Cells ``first`` to ``last`` of the axis come from tile ``tile``, at
+            ``first + offset`` of its kept part on.
+        """
+        for k in range(self.count):
+            keep, start = self.keep(k), self.start(k)
+            for image in (-self.size, 0, self.size) if self.periodic else (0,):
+                low = start + keep.start + image
+                first, last = max(begin, low), min(end, start + keep.stop + image)
+                if first < last:
+                    yield k, first, last, -low
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile: which cells it is solved on, and which part of it is kept.
+
+    Attributes
+    ----------
+    index : tuple of int
+        Position in the plan, along (time, y, x).
+    start : tuple of int
+        First cell along each axis; negative where the halo wraps.
+    read : tuple of ndarray
+        Cells of the grid along each axis.
+    keep : tuple of slice
+        The part of the tile that is blended.
+    """
+
+    index: Index
+    start: Index
+    read: tuple[np.ndarray, np.ndarray, np.ndarray]
+    keep: tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tiles over (time, y, x).
+
+    Attributes
+    ----------
+    axes : tuple of AxisPlan
+        Along (time, y, x).
+    reason : str
+        Why the tiles are what they are, in words.
+    """
+
+    axes: tuple[AxisPlan, AxisPlan, AxisPlan]
+    reason: str = ""
+
+    @property
+    def counts(self) -> Index:
+        """Tiles along (time, y, x)."""
+        t, y, x = self.axes
+        return t.count, y.count, x.count
+
+    @property
+    def shape(self) -> Index:
+        """Cells of every tile along (time, y, x), halo included."""
+        t, y, x = self.axes
+        return t.length, y.length, x.length
+
+    @property
+    def size(self) -> int:
+        """Number of tiles."""
+        return int(np.prod(self.counts))
+
+    @property
+    def overhead(self) -> float:
+        """Cells solved for each cell of the grid; 1 where there is one tile."""
+        solved = self.size * float(np.prod(self.shape))
+        return solved / float(np.prod([a.size for a in self.axes]))
+
+    def tile(self, index: Index) -> Tile:
+        """The tile at a position along (time, y, x)."""
+        pairs = list(zip(self.axes, index, strict=True))
+        start = tuple(a.start(k) for a, k in pairs)
+        read = tuple(a.read(k) for a, k in pairs)
+        keep = tuple(a.keep(k) for a, k in pairs)
+        return Tile(index, start, read, keep)  # type: ignore[arg-type]  # three of each
+
+    def tiles(self) -> Iterator[Tile]:
+        """All tiles, time slowest."""
+        for index in product(*(range(n) for n in self.counts)):
+            yield self.tile(index)  # type: ignore[arg-type]  # three of them
+
+    def misfit(self, chunks: tuple[tuple[int, ...], ...]) -> float:
+        """How often a chunk is read, on average, for tiles that do not line up with it.
+
+        Parameters
+        ----------
+        chunks : tuple of tuple of int
+            Chunk lengths along (time, y, x), as dask gives them.
+
+        Returns
+        -------
+        float
+            1 where every chunk feeds one tile.
+        """
+        touched = 1.0
+        for axis, lengths in zip(self.axes, chunks, strict=True):
+            owner = np.repeat(np.arange(len(lengths)), lengths)
+            reads = sum(len(np.unique(owner[axis.read(k)])) for k in range(axis.count))
+            touched *= reads / len(lengths)
+        return touched
+
+    def __repr__(self) -> str:
+        names = ("time", "y", "x")
+        lines = [f"<xinverse.tiling.Plan: {self.size} tiles>"]
+        for name, axis in zip(names, self.axes, strict=True):
+            wrap = ", wraps" if axis.periodic else ""
+            lines.append(
+                f"  {name:<5}{axis.size:>7} cells = {axis.count} x core {axis.core}"
+                f" + halo {axis.halo} (tile {axis.length}, ramp {axis.ramp}{wrap})"
+            )
+        lines.append(f"  solves {self.overhead:.2f} cells for each cell of the grid")
+        if self.reason:
+            lines.append(f"  {self.reason}")
+        return "\n".join(lines)
+
+    def plot(self, ax: PlotAxes | None = None, **kwargs: Any) -> PlotAxes:
+        """Draw cores, ramps and halos over (y, x); see `xinverse.plot.plan`."""
+        from xinverse.plot import plan as draw
+
+        return draw(self, ax=ax, **kwargs)
+
+
+def plan(
+    shape: tuple[int, int, int],
+    tile: tuple[int, int, int],
+    halo: tuple[int, int, int],
+    *,
+    periodic: bool = False,
+    reason: str = "",
+) -> Plan:
+    """Cut a grid into tiles.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Cells of the grid along (time, y, x).
+    tile : tuple of int
+        Longest core along each axis. The cores of an axis are made as equal as
+        whole cells allow, so that no tile at an edge is left with a sliver.
+    halo : tuple of int
+        Cells around a core, on each side. Where a core and its halo cover the
+        whole axis, there is one tile and no halo.
+    periodic : bool
+        Whether x wraps round the globe.
+    reason : str
+        Shown in the plan.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    TileError
+        If a core is empty, a halo negative, or a wrapping halo longer than the axis.
+
+    Examples
+    --------
+    >>> plan((60, 100, 100), tile=(20, 50, 50), halo=(5, 10, 10))
+    <xinverse.tiling.Plan: 12 tiles>
+      time      60 cells = 3 x core 20 + halo 5 (tile 30, ramp 2)
+      y        100 cells = 2 x core 50 + halo 10 (tile 70, ramp 5)
+      x        100 cells = 2 x core 50 + halo 10 (tile 70, ramp 5)
+      solves 2.94 cells for each cell of the grid
+    """
+    axes = []
+    for name, size, core, around in zip(("time", "y", "x"), shape, tile, halo, strict=True):
+        if core < 1 or around < 0 or size < 1:
+            raise TileError(
+                f"Along {name}: core {core}, halo {around}, axis {size}. A core and an axis "
+                "need at least 1 cell, a halo at least 0."
+            )
+        wraps = periodic and name == "x"
+        count = -(-size // core)
+        if wraps and around > size:
+            raise TileError(
+                f"The halo along x, {around} cells, is longer than the axis, {size}: shorten "
+                "the method's length scale or coarsen the grid."
+            )
+        if not wraps and count > 1 and core + 2 * around >= size:
+            count = 1
+        axes.append(AxisPlan(size, count, around if wraps or count > 1 else 0, wraps))
+    return Plan((axes[0], axes[1], axes[2]), reason)

@@ -1,0 +1,185 @@
+"""Along-track points to gridded L3 with gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xinverse.errors import DataError, OptionError, UnitsError
+from xinverse.fields.attributes import describe_call, history_line, prepend_history
+from xinverse.fields.axes import find_axes
+from xinverse.fields.grid import make_grid
+from xinverse.fields.l3 import build_l3, grid_coordinates, in_order_of
+from xinverse.fields.points import (
+    Extent,
+    find_layout,
+    find_point_variable,
+    read_positions,
+)
+from xinverse.fields.sources import Source, open_each
+from xinverse.osse.binning import CellSums, nearest_cells
+
+__all__ = ["grid_tracks"]
+
+_BLOCK = 1_000_000  # points in memory at once, however long a file is
+
+
+def grid_tracks(
+    points: Source | Iterable[Source],
+    like: xr.Dataset | xr.DataArray,
+    *,
+    variable: Hashable | None = None,
+    noise: float | str | None = None,
+    dims: Mapping[str, Hashable] | None = None,
+) -> xr.Dataset:
+    r"""Grid along-track points: the mean, number and noise of those in each cell.
+
+    A point belongs to the cell whose centre is nearest along each axis; beyond half a spacing
+    (half a time step; half a day where there is one time step only) outside the outer centres
+    it is left out. A cell with :math:`n` points of values :math:`y_k` and noise :math:`s_k`
+    holds
+
+    .. math:: \bar y = \frac{1}{n} \sum_k y_k, \qquad
+              s = \frac{1}{n} \Big(\sum_k s_k^2\Big)^{1/2}.
+
+    Parameters
+    ----------
+    points : Dataset, path, glob pattern, or an iterable of them
+        Values along one dimension with their time, latitude and longitude, found by CF
+        attributes, then by name (on a projected grid: variables named as its axes). One file
+        is open at a time, and at most a million of its points are in memory.
+    like : Dataset or DataArray
+        Has the coordinates of the target; its data are not touched.
+    variable : hashable, optional
+        What to grid; by default the only variable of floats along the points. NaN is left out.
+    noise : float or str, optional
+        Standard deviation of the noise of one point in its units, or the name of the variable
+        that holds it. Without it, the standard deviation of points about the mean of their
+        cell, pooled over all cells that hold several, is taken: it holds the instrument's
+        noise and what varies within a cell. If no cell holds two points, the result has no
+        noise variable.
+    dims : mapping, optional
+        Dimensions of `like` that are not found by themselves, such as ``{"y": "nlat"}``.
+
+    Returns
+    -------
+    Dataset
+        On the grid of `like`, in memory: the variable (NaN in gaps), ``<variable>_count``
+        (int32) and ``<variable>_noise``, with the attributes of the (first) points and one
+        more line of history.
+
+    Raises
+    ------
+    AxesError, GridError, UnitsError
+        The axes of `like` or the positions of the points are not understood, or their clocks
+        or units do not agree.
+    OptionError
+        The variable or the noise is not there, or the noise is negative.
+    DataError
+        Values are infinite, noise is missing, or no point lies in the grid.
+
+    Examples
+    --------
+    >>> obs = xinverse.grid_tracks("tracks/*.nc", like=ds, noise=0.02)  # doctest: +SKIP
+    """
+    _check_noise(noise)
+    axes = find_axes(like, dims)
+    grid = make_grid(like, axes)
+    sums, extent = CellSums(grid.shape, spread=noise is None), Extent(grid.geographic)
+    name: Hashable | None = variable
+    attrs: dict[Any, Any] | None = None
+    above: dict[Any, Any] = {}
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    for dataset in open_each(points):
+        layout = find_layout(dataset, axes, geographic=grid.geographic)
+        name = find_point_variable(dataset, layout, name, ignore=noise)
+        if isinstance(noise, str):
+            find_point_variable(dataset, layout, noise)
+        if attrs is None:
+            attrs, above = dict(dataset[name].attrs), dict(dataset.attrs)
+        _check_units(name, attrs, dataset[name])
+        dtype = np.result_type(dtype, dataset[name].dtype)
+        for first in range(0, dataset.sizes[layout.dim], _BLOCK):
+            block = dataset.isel({layout.dim: slice(first, first + _BLOCK)})
+            days, y, x = read_positions(block, layout, like[axes.time], grid.geographic)
+            values = _finite_or_nan(block[name])
+            extent.widen(days, y, x)
+            it = nearest_cells(grid.time, days, width=1.0)
+            iy = nearest_cells(grid.y, y)
+            ix = nearest_cells(grid.x, x, period=360.0 if grid.geographic else None)
+            inside = (it >= 0) & (iy >= 0) & (ix >= 0) & ~np.isnan(values)
+            deviation = _noise_of(block, noise, inside)
+            sums.add((it[inside], iy[inside], ix[inside]), values[inside], deviation)
+    if not sums.count.any():
+        raise DataError(
+            f"No point of {name!r} lies in the grid. The points cover "
+            f"{extent.describe(like[axes.time])}; the grid covers "
+            f"{Extent.of(grid).describe(like[axes.time])}. Check the dates, the longitudes and "
+            "the units of both."
+        )
+    spread = sums.pooled_deviation
+    how = "sqrt of the sum of the points' squared noise, over their number"
+    if noise is None:
+        how = f"pooled standard deviation within cells, {spread:.4g}, over sqrt(count)"
+    known = noise is not None or np.isfinite(spread)
+    result = build_l3(
+        str(name),
+        sums.mean.astype(dtype),
+        sums.count,
+        sums.noise.astype(dtype) if known else None,
+        grid_coordinates(like, axes),
+        axes,
+        attrs or {},
+        noise_comment=how,
+    )
+    call = describe_call("grid_tracks", variable=variable, noise=noise)
+    result.attrs = prepend_history(above, history_line(call))
+    return in_order_of(like, result, axes)
+
+
+def _check_noise(noise: float | str | None) -> None:
+    if noise is None or isinstance(noise, str):
+        return
+    if isinstance(noise, bool) or not isinstance(noise, Real):
+        raise OptionError(
+            f"noise is a {type(noise).__name__}. Expected a number, or the name of a variable."
+        )
+    if not 0 <= float(noise) < np.inf:
+        raise OptionError(f"noise is {noise}. Give a standard deviation of 0 or more.")
+
+
+def _check_units(name: Hashable, attrs: Mapping[Any, Any], later: xr.DataArray) -> None:
+    if later.attrs.get("units") != attrs.get("units"):
+        raise UnitsError(
+            f"{name!r} is in {attrs.get('units')!r} in the first points and in "
+            f"{later.attrs.get('units')!r} in later ones. Convert them to one unit."
+        )
+
+
+def _finite_or_nan(points: xr.DataArray) -> NDArray[np.float64]:
+    values = points.to_numpy().astype(np.float64)
+    if np.isinf(values).any():
+        raise DataError(
+            f"{points.name!r} has {int(np.isinf(values).sum())} infinite values along the "
+            "tracks. Expected numbers, and NaN where a value is missing: replace them."
+        )
+    return values
+
+
+def _noise_of(
+    points: xr.Dataset, noise: float | str | None, inside: NDArray[np.bool_]
+) -> NDArray[np.float64] | float:
+    if not isinstance(noise, str):
+        return 0.0 if noise is None else float(noise)
+    values = points[noise].to_numpy().astype(np.float64)[inside]
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise DataError(
+            f"The noise {noise!r} is missing, infinite or negative at points that have a "
+            "value. Give each of them its standard deviation."
+        )
+    return values

@@ -1,0 +1,53 @@
+"""Show how a field would be tiled, without solving anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import xarray as xr
+
+from xinverse.tiling.plan import Plan
+from xinverse.verbs.prepare import prepare, variables_to_fill
+
+__all__ = ["plan_tiles"]
+
+
+def plan_tiles(
+    obj: xr.Dataset | xr.DataArray,
+    method: str = "oi",
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    dims: Mapping[str, Hashable] | None = None,
+    tile: Any = "auto",
+    **options: Any,
+) -> Plan:
+    """Say how `xinverse.interpolate` would cut a field into tiles.
+
+    Parameters
+    ----------
+    obj : Dataset or DataArray
+        Of a dataset, its first field is planned for.
+    method, weights, dims, tile, **options
+        As for `xinverse.interpolate`; the plan depends on nothing else but the grid
+        and the option ``memory_budget``.
+
+    Returns
+    -------
+    Plan
+        It shows itself as text, and ``plan.plot()`` draws it. For dask arrays
+        it says how many tiles read a chunk on average.
+    """
+    ds = obj._to_temp_dataset() if isinstance(obj, xr.DataArray) else obj
+    da = obj if isinstance(obj, xr.DataArray) else ds[variables_to_fill(ds, dims, options)[0]]
+    job = prepare(
+        da, ds, method, weights=weights, mask=None, dims=dims, tile=tile, options=options
+    )
+    chunks = getattr(job.field.data, "chunks", None)
+    if chunks is None:
+        return job.plan
+    reads = job.plan.misfit(chunks[-3:])
+    reason = f"{job.plan.reason}; each chunk is read by {reads:.1f} tiles on average"
+    return replace(job.plan, reason=reason)

@@ -1,0 +1,102 @@
+"""One line of the registry: a name, its file, the file's sha256 and its model card."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from xinverse.errors import WeightsError
+from xinverse.weights.card import ModelCard
+
+__all__ = ["Entry"]
+
+KEYS = {"file", "sha256", "bundled", "default", "card"}
+PLAIN_FILE = re.compile(r"[\w][\w.+-]*", re.ASCII)
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered weight file.
+
+    Parameters
+    ----------
+    name : str
+        The registered name.
+    file : str
+        The file's name, without a folder.
+    sha256 : str
+        The file's sha256, 64 lower-case hexadecimal digits.
+    bundled : bool
+        Whether the file comes with the package.
+    default : bool
+        Whether these are the weights that the method takes when it is told none.
+    card : ModelCard
+        A copy of the file's card, so that it is known without the file.
+
+    Raises
+    ------
+    WeightsError
+        Where the file's name holds a folder, or the sha256 is not one.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    bundled: bool
+    default: bool
+    card: ModelCard
+
+    def __post_init__(self) -> None:
+        """Refuse a file name that leads out of the folder, and a sha256 that is none."""
+        if not PLAIN_FILE.fullmatch(self.file):
+            raise WeightsError(
+                f"Registry entry {self.name!r}: the file is {self.file!r}; expected a plain "
+                "file name of letters, digits, '.', '_', '+' and '-'."
+            )
+        if not SHA256.fullmatch(self.sha256):
+            raise WeightsError(
+                f"Registry entry {self.name!r}: the sha256 is {self.sha256!r}; expected 64 "
+                "lower-case hexadecimal digits."
+            )
+
+    @classmethod
+    def from_dict(cls, name: str, values: dict[str, Any]) -> Entry:
+        """Read an entry from JSON values.
+
+        Parameters
+        ----------
+        name : str
+            The registered name.
+        values : dict
+            The keys ``file``, ``sha256``, ``bundled``, ``default`` and ``card``.
+
+        Raises
+        ------
+        WeightsError
+            Where a key is missing or unknown, or a value is not what it should be.
+        """
+        if set(values) != KEYS:
+            raise WeightsError(
+                f"Registry entry {name!r} has the keys {sorted(values)}; "
+                f"expected {sorted(KEYS)}."
+            )
+        return cls(
+            name=name,
+            file=str(values["file"]),
+            sha256=str(values["sha256"]),
+            bundled=bool(values["bundled"]),
+            default=bool(values["default"]),
+            card=ModelCard.from_dict(values["card"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as JSON values, without its name."""
+        return {
+            "file": self.file,
+            "sha256": self.sha256,
+            "bundled": self.bundled,
+            "default": self.default,
+            "card": self.card.to_dict(),
+        }

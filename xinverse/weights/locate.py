@@ -1,0 +1,212 @@
+"""From a registry entry to a verified file: package, shared folders, cache, server.
+
+==========================  ====================================================
+environment variable        meaning
+==========================  ====================================================
+``XINVERSE_WEIGHTS_PATH``   shared folders, separated as in ``PATH``; only read
+``XINVERSE_CACHE_DIR``      where downloads are kept (else the user's cache)
+``XINVERSE_WEIGHTS_URL``    where to download from; none unless it is set
+==========================  ====================================================
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+from xinverse.errors import DownloadError, HashError
+from xinverse.weights.entry import Entry
+from xinverse.weights.store import file_sha256
+
+__all__ = ["bundled_folder", "cache_folder", "locate", "shared_folders"]
+
+ENV_PATH = "XINVERSE_WEIGHTS_PATH"
+ENV_CACHE = "XINVERSE_CACHE_DIR"
+ENV_URL = "XINVERSE_WEIGHTS_URL"
+CHUNK = 1 << 16  # bytes
+SCHEMES = ("https://", "http://", "doi:")
+
+# Files whose sha256 this process knows: (path, inode, date, size) -> sha256.
+_known: dict[tuple[str, int, int, int], str] = {}
+# One download at a time in a process; between processes the last rename wins.
+_download_lock = threading.Lock()
+
+
+def bundled_folder(package: Path | None = None) -> Path:
+    """Return the folder of the weights that come with the package.
+
+    Parameters
+    ----------
+    package : pathlib.Path, optional
+        The folder that holds ``registry.json``; by default this package's.
+    """
+    return (package or Path(__file__).parent) / "bundled"
+
+
+def shared_folders() -> list[Path]:
+    """Return the shared folders of ``XINVERSE_WEIGHTS_PATH``, in the order of the search."""
+    folders = os.environ.get(ENV_PATH, "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in folders if folder]
+
+
+def cache_folder() -> Path:
+    """Return the folder of the downloads, ``XINVERSE_CACHE_DIR`` or the user's cache."""
+    chosen = os.environ.get(ENV_CACHE)
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("xinverse"))
+
+
+def locate(entry: Entry, package: Path | None = None, progress: bool = False) -> Path:
+    """Find the file of an entry, download it where it is nowhere, and verify its sha256.
+
+    Parameters
+    ----------
+    entry : Entry
+        What to find.
+    package : pathlib.Path, optional
+        The folder that holds ``registry.json``; by default this package's.
+    progress : bool, default False
+        Whether to show a progress bar while downloading (needs tqdm).
+
+    Returns
+    -------
+    pathlib.Path
+        A file whose sha256 is the registered one.
+
+    Raises
+    ------
+    HashError
+        Where the file that was found or downloaded is not the registered one.
+        A bad file is removed from the cache, and never from another folder.
+    DownloadError
+        Where the file is nowhere and could not be downloaded. Nothing is left
+        in the cache.
+    """
+    folders = [bundled_folder(package)] if entry.bundled else []
+    for folder in folders + shared_folders():
+        path = folder / entry.file
+        if path.is_file():
+            _refuse_other(path, entry)
+            return path
+    path = cache_folder() / entry.file
+    with _download_lock:
+        if _is_good(path, entry):
+            return path
+        if not path.is_file():
+            _download(entry, path, progress)
+        else:
+            _replace_damaged(entry, path, progress)
+    return path
+
+
+def _known_sha256(path: Path) -> str:
+    stat = path.stat()
+    key = (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    if key not in _known:
+        _known[key] = file_sha256(path)
+    return _known[key]
+
+
+def _is_good(path: Path, entry: Entry) -> bool:
+    return path.is_file() and _known_sha256(path) == entry.sha256
+
+
+def _refuse_other(path: Path, entry: Entry) -> None:
+    found = _known_sha256(path)
+    if found != entry.sha256:
+        raise HashError(
+            f"The weight file {str(path)!r} of {entry.name!r} has the sha256 {found}; the "
+            f"registered one is {entry.sha256}. The file is damaged or is of another version: "
+            f"put the right one there, or take its folder out of {ENV_PATH}; where it came "
+            "with the package, install xinverse again."
+        )
+
+
+def _replace_damaged(entry: Entry, path: Path, progress: bool) -> None:
+    found = _known_sha256(path)
+    try:
+        _download(entry, path, progress)
+    except (DownloadError, HashError) as reason:
+        # Another process may have put a good file there meanwhile.
+        if _is_good(path, entry):
+            return
+        try:
+            path.unlink(missing_ok=True)
+            fate = "It was removed"
+        except OSError as refused:
+            fate = f"It could not be removed ({refused}); remove it"
+        raise HashError(
+            f"The cached weight file {str(path)!r} of {entry.name!r} was damaged: its sha256 "
+            f"is {found}, the registered one {entry.sha256}. {fate}; a new one could not be "
+            f"had: {reason}"
+        ) from reason
+
+
+def _download(entry: Entry, path: Path, progress: bool) -> None:
+    """Download to a folder of its own inside the cache, verify, then move into place."""
+    url = _url(entry)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-")
+    except OSError as reason:
+        raise DownloadError(
+            f"The weights {entry.name!r} cannot be downloaded, because the cache folder "
+            f"{str(path.parent)!r} cannot be written ({reason}). Set {ENV_CACHE} to a folder "
+            f"that can be written, or {ENV_PATH} to one that holds {entry.file!r}."
+        ) from reason
+    with folder as name:
+        fresh = Path(name) / entry.file
+        try:
+            import pooch
+
+            kind = pooch.DOIDownloader if url.startswith("doi:") else pooch.HTTPDownloader
+            kind(progressbar=progress, chunk_size=CHUNK)(url, str(fresh), None)
+        except (OSError, ValueError) as reason:  # requests' errors are OSErrors
+            raise DownloadError(
+                f"The weights {entry.name!r} could not be downloaded from {url!r}: {reason}. "
+                f"Nothing was left in the cache. {_otherwise(entry)}"
+            ) from reason
+        found = file_sha256(fresh)
+        if found != entry.sha256:
+            raise HashError(
+                f"What was downloaded from {url!r} is not the weights {entry.name!r}: it has "
+                f"{fresh.stat().st_size} bytes and the sha256 {found}, "
+                f"expected {entry.sha256}. "
+                "The transfer was cut short, or the server holds another version. Nothing was "
+                f"left in the cache. Try again. {_otherwise(entry)}"
+            )
+        try:
+            os.replace(fresh, path)
+        except OSError as reason:
+            raise DownloadError(
+                f"The downloaded weights {entry.name!r} could not be moved to {str(path)!r}: "
+                f"{reason}. Set {ENV_CACHE} to another folder."
+            ) from reason
+
+
+def _url(entry: Entry) -> str:
+    base = os.environ.get(ENV_URL)
+    if not base:
+        raise DownloadError(
+            f"The weights {entry.name!r} (file {entry.file!r}) are not on this machine, and "
+            f"{ENV_URL} is not set, so there is nowhere to download them from. Set {ENV_URL} "
+            f"to the address of the folder that serves the weight files. {_otherwise(entry)}"
+        )
+    if not base.startswith(SCHEMES):
+        raise DownloadError(
+            f"{ENV_URL} is {base!r}; expected an address that starts with "
+            f"{', '.join(SCHEMES)}. For a folder of this machine set {ENV_PATH} instead."
+        )
+    return f"{base.rstrip('/')}/{entry.file}"
+
+
+def _otherwise(entry: Entry) -> str:
+    return (
+        f"Or put {entry.file!r} into a folder named in {ENV_PATH}, fetch it where there is a "
+        f'network with xinverse.fetch("{entry.name}"), or pass the path of a file as weights=.'
+    )

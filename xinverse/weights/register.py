@@ -1,0 +1,103 @@
+"""Put a trained file into the package: copy it to ``bundled/`` and register it.
+
+``python -m xinverse.weights.register FILE --name NAME [--default]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from xinverse.errors import XinverseError
+from xinverse.weights.entry import Entry
+from xinverse.weights.locate import bundled_folder
+from xinverse.weights.registry import REGISTRY_FILE, SUFFIX, WeightsRegistry
+from xinverse.weights.store import atomic_write, file_sha256, load_tensors, read_card
+
+__all__ = ["main", "register"]
+
+
+def register(
+    file: str | os.PathLike[str],
+    name: str,
+    default: bool = False,
+    package: Path | None = None,
+) -> Entry:
+    """Copy a trained file into the package and write its entry into the registry.
+
+    An entry of this name is replaced.
+
+    Parameters
+    ----------
+    file : path-like
+        A file written by `xinverse.weights.save`.
+    name : str
+        The name to register it under; the file becomes ``bundled/NAME.safetensors``.
+    default : bool, default False
+        Whether the method takes these weights when it is told none. Another
+        default of the same method ceases to be one.
+    package : pathlib.Path, optional
+        The folder that holds ``registry.json``; by default the installed package's.
+
+    Returns
+    -------
+    Entry
+        The entry written.
+
+    Raises
+    ------
+    WeightsError
+        Where the file is absent, damaged or without a card, or where the name
+        cannot name a file.
+    """
+    load_tensors(file)  # a damaged file must not be bundled
+    card = replace(read_card(file), name=name)
+    entries = dict(WeightsRegistry.read(package).entries)
+    if default:
+        for other in list(entries.values()):
+            if other.card.method == card.method:
+                entries[other.name] = replace(other, default=False)
+    entry = Entry(name, name + SUFFIX, file_sha256(file), True, default, card)
+    entries[name] = entry
+
+    target = bundled_folder(package) / entry.file
+    target.parent.mkdir(exist_ok=True)
+    # The file first: an entry without its file would be worse than a file without an entry.
+    atomic_write(target, Path(file).read_bytes())
+    text = json.dumps(
+        {key: entries[key].to_dict() for key in sorted(entries)}, indent=2, ensure_ascii=False
+    )
+    atomic_write(target.parent.parent / REGISTRY_FILE, (text + "\n").encode())
+    return entry
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m xinverse.weights.register",
+        description="Bundle a trained weight file with the package.",
+    )
+    parser.add_argument("file", help="a .safetensors file with a model card")
+    parser.add_argument("--name", required=True, help="the name to register it under")
+    parser.add_argument(
+        "--default", action="store_true", help="make it the default weights of its method"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        register(options.file, options.name, options.default)
+    except XinverseError as reason:
+        parser.error(str(reason))
+
+
+if __name__ == "__main__":
+    main()

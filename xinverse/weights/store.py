@@ -1,0 +1,282 @@
+"""Weight files: safetensors, with the model card and a digest in the header.
+
+A file is ``8 bytes (little-endian length) | JSON header | tensors``. The header's
+``__metadata__`` holds ``card`` (the model card as JSON) and ``sha256`` (the digest of
+the rest of the header and of the tensors' bytes). The header alone therefore
+stands for the whole file: it can be read without torch, and a changed byte
+anywhere shows on loading. Equal tensors and an equal card give an equal file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from xinverse.errors import HashError, WeightsError
+from xinverse.weights.card import ModelCard
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "Header",
+    "atomic_write",
+    "file_sha256",
+    "load_tensors",
+    "read_card",
+    "read_header",
+    "save",
+]
+
+PREFIX = 8
+MAX_HEADER = 100_000_000  # the limit of the safetensors format
+ZIP_MAGIC = b"PK\x03\x04"
+FOREIGN = (
+    "xinverse reads safetensors files that hold a model card. Read a foreign checkpoint with "
+    "torch.load(path, weights_only=True) and write it anew with "
+    "xinverse.weights.save(path, tensors, card)."
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a weight file says.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model card.
+    digest : str
+        sha256 of `layout` followed by the tensors' bytes, as written at saving.
+    token : str
+        sha256 of the header's bytes; through `digest` it stands for the whole
+        file, and does not depend on the file's place or date.
+    layout : bytes
+        The header's JSON without the digest.
+    """
+
+    card: ModelCard
+    digest: str
+    token: str
+    layout: bytes
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """sha256 of a whole file, in hexadecimal.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; one that is there is replaced in one step.
+    content : bytes
+        What to write.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read and check the header of a weight file, without torch and without the tensors.
+
+    Parameters
+    ----------
+    path : path-like
+        A file written by `save`.
+
+    Raises
+    ------
+    WeightsError
+        Where there is no such file, or where it is truncated, is not a
+        safetensors file, or has no model card.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise WeightsError(
+            f"The weight file {str(path)!r} {what}. Pass the path of a .safetensors file or a "
+            "registered name (see xinverse.weights.cards())."
+        )
+    with open(path, "rb") as file:
+        return _parse(file, os.fstat(file.fileno()).st_size, path)
+
+
+def read_card(path: str | os.PathLike[str]) -> ModelCard:
+    """Read the model card of a weight file, without torch and without the tensors.
+
+    Parameters
+    ----------
+    path : path-like
+        A file written by `save`.
+
+    Raises
+    ------
+    WeightsError
+        As `read_header`.
+    """
+    return read_header(path).card
+
+
+def load_tensors(
+    path: str | os.PathLike[str], token: str | None = None
+) -> dict[str, torch.Tensor]:
+    """Read the tensors of a weight file onto the CPU.
+
+    Parameters
+    ----------
+    path : path-like
+        A file written by `save`.
+    token : str, optional
+        The header's token that the file had when it was described.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+
+    Raises
+    ------
+    WeightsError
+        As `read_header`, and where the file is no longer the one with `token`.
+    HashError
+        Where the tensors' bytes are not those that were saved.
+    """
+    path = Path(path)
+    header = read_header(path)
+    if token is not None and header.token != token:
+        raise WeightsError(
+            f"The weight file {str(path)!r} is not the one that was there when the method was "
+            "called. Call the method again to use the new file."
+        )
+    from safetensors.torch import load
+
+    content = path.read_bytes()
+    start = PREFIX + int.from_bytes(content[:PREFIX], "little")
+    found = _digest(header.layout, content[start:])
+    if found != header.digest:
+        raise HashError(
+            f"The weight file {str(path)!r} is damaged: its sha256 is {found}, its header says "
+            f"{header.digest}. Copy or train it again."
+        )
+    return load(content)
+
+
+def save(
+    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card: ModelCard
+) -> Path:
+    """Write tensors and their model card, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write, by custom ``*.safetensors``.
+    tensors : mapping of str to torch.Tensor
+        Such as a module's ``state_dict()``; on any device.
+    card : ModelCard
+        The card of these weights.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+    """
+    from safetensors.torch import save as serialise
+
+    # The format refuses tensors that share memory or are not contiguous.
+    plain = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+    content = serialise(plain)
+    start = PREFIX + int.from_bytes(content[:PREFIX], "little")
+    data = content[start:]
+    # The header is written here, not by the library, because that one writes its
+    # metadata in no fixed order: the same weights would give another sha256 each time.
+    header = json.loads(content[PREFIX:start])
+    header["__metadata__"] = {"card": card.to_json()}
+    header["__metadata__"]["sha256"] = _digest(_encode(header), data)
+    text = _encode(header)
+    text += b" " * (-len(text) % PREFIX)  # keeps the tensors aligned
+    path = Path(path)
+    atomic_write(path, len(text).to_bytes(PREFIX, "little") + text + data)
+    return path
+
+
+def _encode(header: dict[str, Any]) -> bytes:
+    return json.dumps(header, separators=(",", ":")).encode()
+
+
+def _digest(layout: bytes, data: bytes) -> str:
+    digest = hashlib.sha256(layout)
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _header_length(prefix: bytes, size: int, path: Path) -> int:
+    length = int.from_bytes(prefix, "little")
+    if prefix.startswith(ZIP_MAGIC):
+        raise WeightsError(f"{str(path)!r} is a torch checkpoint (a zip file). {FOREIGN}")
+    if len(prefix) < PREFIX:
+        raise WeightsError(
+            f"The weight file {str(path)!r} is truncated: it has {size} bytes. Copy or "
+            "download it again."
+        )
+    if length > MAX_HEADER:
+        raise WeightsError(f"{str(path)!r} is not a safetensors file. {FOREIGN}")
+    if PREFIX + length > size:
+        raise WeightsError(
+            f"The weight file {str(path)!r} is truncated or is not a safetensors file: it has "
+            f"{size} bytes, its header alone should end at {PREFIX + length}. Copy or download "
+            f"it again. {FOREIGN}"
+        )
+    return length
+
+
+def _parse(file: BinaryIO, size: int, path: Path) -> Header:
+    length = _header_length(file.read(PREFIX), size, path)
+    text = file.read(length)
+    data_size = size - PREFIX - length
+    try:
+        header: Any = json.loads(text)
+        metadata = header.get("__metadata__", {})
+        tensors = [entry for key, entry in header.items() if key != "__metadata__"]
+        end = max((entry["data_offsets"][1] for entry in tensors), default=0)
+        what = "is truncated" if data_size < end else "has bytes after its end"
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as reason:
+        raise WeightsError(
+            f"{str(path)!r} is not a safetensors file: its header cannot be read. {FOREIGN}"
+        ) from reason
+    if end != data_size:
+        raise WeightsError(
+            f"The weight file {str(path)!r} {what}: its tensors take {end} bytes, it holds "
+            f"{data_size}. Copy or download it again."
+        )
+    if not isinstance(metadata, dict) or not {"card", "sha256"} <= set(metadata):
+        raise WeightsError(f"{str(path)!r} holds no model card. {FOREIGN}")
+    try:
+        card = ModelCard.from_json(metadata["card"])
+    except WeightsError as reason:
+        raise WeightsError(f"In the weight file {str(path)!r}: {reason}") from reason
+    digest = metadata.pop("sha256")
+    return Header(card, digest, hashlib.sha256(text).hexdigest(), _encode(header))

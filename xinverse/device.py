@@ -38,7 +38,7 @@ def check_device(device: str) -> str:
     DeviceError
         If it is none of them.
     """
-    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    kind, _, number = str(device).partition(":")
     known = kind in {"auto", "cpu", "cuda", "mps"}
     if not known or (number and not (kind == "cuda" and number.isdigit())):
         raise DeviceError(

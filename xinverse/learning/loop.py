@@ -81,7 +81,7 @@ def train(
     from tqdm import tqdm
 
     prior = list(model.cost.parameters())
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": list(model.solver.parameters()), "lr": settings.learning_rate},
         {"params": prior, "lr": 0.5 * settings.learning_rate},
     ]
@@ -113,7 +113,7 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         optimiser.step()
-        value = float(loss)
+        value = loss.item()
         running = value if math.isnan(running) else 0.98 * running + 0.02 * value
         bar.set_postfix(loss=f"{running:.3f}")
         if (step + 1) % settings.every == 0 or step + 1 == settings.steps:

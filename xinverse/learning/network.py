@@ -50,7 +50,8 @@ class FourDVarNet(nn.Module):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> FourDVarNet:
         """Build the network that a model card describes."""
-        return cls(**{k: int(config[k]) for k in ("window", "prior_hidden", "solver_hidden", "steps")})
+        names = ("window", "prior_hidden", "solver_hidden", "steps")
+        return cls(**{name: int(config[name]) for name in names})
 
     def forward(
         self,

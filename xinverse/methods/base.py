@@ -11,11 +11,12 @@ import numpy as np
 
 from xinverse.errors import DataError, GridError, OptionError
 from xinverse.fields.grid import KM_PER_DEGREE, Grid
+from xinverse.registry import Registry
 
 if TYPE_CHECKING:
     from xinverse.weights import WeightsRef
 
-__all__ = ["Footprint", "Method", "Problem", "local_km"]
+__all__ = ["METHODS", "Footprint", "Method", "Problem", "background_and_anomaly", "local_km"]
 
 Options = TypeVar("Options")
 
@@ -98,6 +99,8 @@ class Method(ABC, Generic[Options]):
         Whether it has weights.
     regular : tuple of str
         Which of ``"time"`` and ``"space"`` must be regular.
+    bytes_per_cell : float
+        What a solve holds for each cell of its tile.
     """
 
     name: ClassVar[str]
@@ -107,6 +110,7 @@ class Method(ABC, Generic[Options]):
     gives: ClassVar[tuple[str, ...]] = ()
     learned: ClassVar[bool] = False
     regular: ClassVar[tuple[str, ...]] = ()
+    bytes_per_cell: ClassVar[float] = 120
 
     def options(self, given: Mapping[str, Any]) -> Options:
         """The method's options, with unknown names and missing ones refused."""
@@ -122,7 +126,12 @@ class Method(ABC, Generic[Options]):
             raise OptionError(f"method={self.name!r} needs {', '.join(map(repr, needed))}.")
         return self.options_type(**given)
 
-    def check(self, grid: Grid, options: Options) -> None:  # noqa: ARG002  for subclasses
+    def check(
+        self,
+        grid: Grid,
+        options: Options,  # noqa: ARG002  for subclasses
+        weights: WeightsRef | None = None,  # noqa: ARG002  for subclasses
+    ) -> None:
         """Refuse a grid that the method cannot work on."""
         if "time" in self.regular and not grid.regular_time:
             raise GridError(
@@ -131,10 +140,15 @@ class Method(ABC, Generic[Options]):
                 "the time axis (missing dates become gaps), or use method='oi', which takes "
                 "any dates."
             )
-        if "space" in self.regular and not grid.regular_space:
+        if "space" in self.regular:
+            self.require_regular_space(grid)
+
+    def require_regular_space(self, grid: Grid, what: str = "") -> None:
+        """Refuse a grid whose spacing varies."""
+        if not grid.regular_space:
             raise GridError(
-                f"method={self.name!r} needs a regular grid in space, and the spacing of y or "
-                "x varies. Interpolate to a regular grid first, or use method='oi' with "
+                f"method={self.name!r}{what} needs a regular grid in space, and the spacing of "
+                "y or x varies. Interpolate to a regular grid first, or use method='oi' with "
                 "covariance='gaussian'."
             )
 
@@ -169,6 +183,9 @@ class Method(ABC, Generic[Options]):
         """
 
 
+METHODS: Registry[type[Method[Any]]] = Registry("method")
+
+
 def local_km(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     r"""Positions of a tile's cells in km, in the local metric.
 
@@ -183,7 +200,9 @@ def local_km(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return grid.y * KM_PER_DEGREE, grid.x * scale
 
 
-def background_and_anomaly(problem: Problem, background: float | None) -> tuple[Any, np.ndarray]:
+def background_and_anomaly(
+    problem: Problem, background: float | None
+) -> tuple[Any, np.ndarray]:
     """The background, and the observations minus it.
 
     The background is the field given with the problem, or the number given, or

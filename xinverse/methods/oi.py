@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil, radians, tan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +10,14 @@ import numpy as np
 from xinverse.errors import DataError, OptionError
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import (
+    METHODS,
     Footprint,
     Method,
     Problem,
     background_and_anomaly,
     local_km,
 )
-from xinverse.methods.registry import METHODS
+from xinverse.methods.footprint import correlation_halo, largest_tile
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +34,6 @@ TEMPORAL = ("gaussian", "exponential")
 # Bytes that a solve holds for each cell of its tile: observations and background,
 # the maps in float32 and float64, and the working fields of the products.
 BYTES_PER_CELL = 120
-
-# The local metric may be wrong by this share at the northern and southern edge of a core.
-METRIC_ERROR = 0.08
 
 
 def _positive(name: str, value: object) -> None:
@@ -91,7 +88,7 @@ class OIOptions:
     background: float | None = None
     fit: bool = False
     seed: int = 0
-    tolerance: float = 1e-5
+    tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
         for name in ("length_scale", "time_scale", "tolerance"):
@@ -164,7 +161,7 @@ def _prior(
     from xinverse.priors.gaussian import CirculantGaussian, KroneckerGaussian
 
     axes = [torch.as_tensor(c, dtype=torch.float64, device=device) for c in coordinates]
-    common = {
+    common: dict[str, Any] = {
         "length_scale": options.length_scale,
         "time_scale": options.time_scale,
         "variance": variance,
@@ -176,7 +173,9 @@ def _prior(
     return CirculantGaussian(*axes, space=options.covariance, **common)
 
 
-def posterior(problem: Problem, options: OIOptions, anomaly: np.ndarray, device: Any) -> tuple[GaussianPosterior, torch.Tensor, OIOptions]:
+def posterior(
+    problem: Problem, options: OIOptions, anomaly: np.ndarray, device: Any
+) -> tuple[GaussianPosterior, torch.Tensor, OIOptions]:
     """The Gaussian posterior of a tile, and the options it was made with.
 
     Returns
@@ -239,11 +238,11 @@ class OptimalInterpolation(Method[OIOptions]):
     field_options = ("noise", "background")
     gives = ("error", "members")
 
-    def check(self, grid: Grid, options: OIOptions) -> None:
+    def check(self, grid: Grid, options: OIOptions, weights: WeightsRef | None = None) -> None:
         """Matérn and Arhan-Colin covariances need a regular grid in space."""
-        regular = () if options.covariance == "gaussian" else ("space",)
-        if regular and not grid.regular_space:
-            Method.check(_RegularOI(), grid, options)
+        super().check(grid, options, weights)
+        if options.covariance != "gaussian":
+            self.require_regular_space(grid, f" with covariance={options.covariance!r}")
 
     def footprint(
         self,
@@ -253,8 +252,8 @@ class OptimalInterpolation(Method[OIOptions]):
         budget: float,
     ) -> Footprint:
         """Halo of two scales; core as large as memory and the local metric allow."""
-        halo = oi_halo(grid, options.length_scale, options.time_scale)
-        return fit_core(grid, halo, budget / BYTES_PER_CELL, budget)
+        halo = correlation_halo(grid, options.length_scale, options.time_scale)
+        return largest_tile(grid, halo, BYTES_PER_CELL, budget)
 
     def solve(
         self,
@@ -298,70 +297,5 @@ def _draw(
     seen = np.nonzero(problem.observed)
     at = [cells[i] for cells, i in zip(problem.cells, seen, strict=True)]
     shocks = white_noise(seed, member, at, period=period, stream=1)
-    like = {"dtype": prior.time.dtype, "device": prior.time.device}
+    like: dict[str, Any] = {"dtype": prior.time.dtype, "device": prior.time.device}
     return torch.as_tensor(field, **like)[None], torch.as_tensor(shocks, **like)[None]
-
-
-class _RegularOI(OptimalInterpolation):
-    regular = ("space",)
-
-
-def oi_halo(grid: Grid, length_scale: float, time_scale: float) -> tuple[int, int, int]:
-    """Cells within two correlation scales, beyond which an observation hardly counts."""
-    dy, _ = grid.spacing_km
-    dx = _widest_dx(grid)
-    step = grid.time_step if grid.time.size > 1 else 1.0
-    return (
-        ceil(2 * time_scale / step),
-        ceil(2 * length_scale / dy),
-        ceil(2 * length_scale / dx),
-    )
-
-
-def _widest_dx(grid: Grid) -> float:
-    """East-west spacing at the row where it is narrowest but not at a pole, in km."""
-    dy, dx = grid.spacing_km
-    if not grid.geographic:
-        return dx
-    degrees = float(np.median(np.abs(np.diff(grid.y))))
-    poleward = min(float(np.abs(grid.y).max()), 66.0)
-    return dy / degrees * float(np.median(np.abs(np.diff(grid.x)))) * np.cos(radians(poleward))
-
-
-def fit_core(
-    grid: Grid, halo: tuple[int, int, int], cells: float, budget: float
-) -> Footprint:
-    """The largest core whose tile fits the memory and whose metric holds.
-
-    Rows are limited by the local metric: half a core's height times the
-    tangent of the latitude is the relative error of east-west distances at
-    its edge. Then space is halved until a tile of one time halo fits, and time
-    takes what is left.
-    """
-    nt, ny, nx = grid.shape
-    core_y, reason = ny, []
-    if grid.geographic:
-        latitude = min(float(np.abs(grid.y).max()), 66.0)
-        degrees = 2 * np.rad2deg(METRIC_ERROR / tan(radians(max(latitude, 10.0))))
-        rows = int(degrees / float(np.median(np.abs(np.diff(grid.y)))))
-        core_y = min(ny, max(rows, 2 * halo[1]))
-        metric = 100 * tan(radians(latitude)) * radians(core_y * float(np.median(np.abs(np.diff(grid.y)))) / 2)
-        reason.append(f"east-west distances within {metric:.0f} % at the edge of a core")
-    core_x = nx
-
-    def tile(core: int, around: int, size: int) -> int:
-        return min(core + 2 * around, size)
-
-    def plane() -> int:
-        return tile(core_y, halo[1], ny) * tile(core_x, halo[2], nx + 2 * halo[2] * grid.periodic)
-
-    shortest = tile(max(2 * halo[0], 1), halo[0], nt)
-    while plane() * shortest > cells and max(core_x, core_y) > max(halo[1], halo[2], 16):
-        if core_x >= core_y:
-            core_x = ceil(core_x / 2)
-        else:
-            core_y = ceil(core_y / 2)
-    days = max(int(cells // plane()) - 2 * halo[0], max(2 * halo[0], 1))
-    core_t = nt if nt <= days + 2 * halo[0] else days
-    reason.append(f"tiles within {budget / 2**20:.0f} MiB")
-    return Footprint((core_t, core_y, core_x), halo, "; ".join(reason))

@@ -1,29 +1,20 @@
-"""The methods by name."""
+"""The methods by name: importing this file registers those of the package."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from xinverse.methods.base import Method
-from xinverse.registry import Registry
+from xinverse.methods import four_dvarnet, oi  # noqa: F401  imported to be registered
+from xinverse.methods.base import METHODS, Method
 
-__all__ = ["METHODS", "available", "find"]
-
-METHODS: Registry[type[Method[Any]]] = Registry("method")
+__all__ = ["available", "find"]
 
 
 def available() -> dict[str, Method[Any]]:
-    """Every method of the package, by name."""
-    _load()
+    """Every registered method, by name."""
     return {name: METHODS[name]() for name in METHODS}
 
 
 def find(name: str) -> Method[Any]:
     """The method of that name; `UnknownNameError` with the near ones otherwise."""
-    _load()
     return METHODS[name]()
-
-
-def _load() -> None:
-    """Import the files that register the methods; they import no torch."""
-    from xinverse.methods import oi  # noqa: F401  imported to be registered

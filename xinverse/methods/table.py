@@ -60,8 +60,7 @@ def table() -> MethodTable:
                 "gives": ", ".join(("mean", *method.gives)),
                 "needs": ", ".join(needs) or "-",
                 "options": ", ".join(
-                    f"{f.name}={f.default!r}"
-                    for f in fields(method.options_type)  # type: ignore[arg-type]  # a dataclass
+                    f"{f.name}={f.default!r}" for f in fields(method.options_type)
                 ),
             }
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xinverse.device import occupy, to_host, to_like
+from xinverse.errors import DataError
 from xinverse.fields.field import refuse_infinite
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import Problem
@@ -66,6 +67,7 @@ class TileSolver:
         weights = None if self.weights is None else self.weights.token
         return (
             self.method,
+            self.outputs,
             repr(self.options),
             weights,
             (grid.time, grid.y, grid.x, grid.geographic, grid.periodic),
@@ -123,25 +125,41 @@ class TileSolver:
             period=self.grid.x.size if self.grid.periodic else None,
         )
         turned, flips = _ascending(problem)
-        with occupy(self.device) as device:
-            solved = find(self.method).solve(turned, self.options, self.weights, device)
-        solved = np.flip(solved, [axis - 2 for axis in flips]) if flips else solved
+        solved = self._solve_problem(turned)
+        solved = np.flip(solved, flips) if flips else solved
+        if not np.isfinite(solved[..., kept_wet]).all():
+            raise DataError(
+                f"method={self.method!r} gave values that are not finite in {where}. Check "
+                "its options and the range of the values there."
+            )
         if self.keep_observed and "mean" in self.outputs:
             mean = solved[self.outputs.index("mean")]
             seen = np.isfinite(y[tile.keep])
             mean[seen] = y[tile.keep][seen]
         return np.where(kept_wet, solved, np.nan)
 
+    def _solve_problem(self, problem: Problem) -> np.ndarray:
+        from torch.linalg import LinAlgError
 
-def _ascending(problem: Problem) -> tuple[Problem, list[int]]:
-    """The problem with y and x ascending, and which of its axes 1, 2 were turned."""
+        with occupy(self.device) as device:
+            try:
+                return find(self.method).solve(problem, self.options, self.weights, device)
+            except LinAlgError as error:
+                raise DataError(
+                    f"method={self.method!r} met a matrix that is singular to rounding in "
+                    f"{problem.where}. Raise noise=, or shorten the scales."
+                ) from error
+
+
+def _ascending(problem: Problem) -> tuple[Problem, tuple[int, ...]]:
+    """The problem with y and x ascending, and the axes of its solution to turn back."""
     grid = problem.grid
     flips = [a for a, c in ((1, grid.y), (2, grid.x)) if c[0] > c[-1]]
     if not flips:
-        return problem, flips
+        return problem, ()
 
     def turn(array: np.ndarray, first: int) -> np.ndarray:
-        return np.ascontiguousarray(np.flip(array, [a - first for a in flips]))
+        return np.ascontiguousarray(np.flip(array, tuple(a - first for a in flips)))
 
     cells, keep = list(problem.cells), list(problem.keep)
     for a in flips:
@@ -163,11 +181,11 @@ def _ascending(problem: Problem) -> tuple[Problem, list[int]]:
             grid.periodic,
         ),
     )
-    return turned, [a + 1 for a in flips]
+    return turned, tuple(a + 1 for a in flips)  # after the axis of the outputs
 
 
 def _global_cells(tile: Tile, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers of the tile's cells counted from the lowest coordinate, whichever way the data run.
+    """Numbers of the tile's cells, counted from the lowest coordinate.
 
     Along a descending axis the last cell is number zero, so that turned data
     draw the same noise.

@@ -39,9 +39,8 @@ class Prior(nn.Module):
             Of the shape of ``x``.
         """
         with torch.enable_grad():
-            if not create_graph:
-                x = x.detach()
-            state = x if x.requires_grad else x.requires_grad_()
+            # A state of our own: the caller's is never marked as asking for a gradient.
+            state = x if create_graph and x.requires_grad else x.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(
                 self.cost(state).sum(), state, create_graph=create_graph
             )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +23,9 @@ from xinverse.solvers.conjugate_gradient import ConjugateGradient
 
 __all__ = ["CirculantGaussian", "GaussianPrior", "KroneckerGaussian"]
 
-# Modes whose variance is below this share of the largest are left out of a factor:
-# in float32 they are below rounding, in float64 they change no result at 1e-9.
-_NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-12}
+# Modes whose variance is below this share of the largest are left out of a factor. The same
+# ones in either precision, so that a float32 solve can be corrected in float64.
+NEGLIGIBLE = 1e-10
 
 
 class GaussianPrior(Prior):
@@ -112,19 +113,31 @@ class GaussianPrior(Prior):
         cells = torch.cartesian_prod(*(torch.arange(n, device=x.device) for n in self.shape))
         return self.spread(x.flatten(1), cells)
 
-    def _solve(self, x: Tensor) -> Tensor:
-        epsilon = self.nugget * self.variance
-        solver = ConjugateGradient(tolerance=1e-8, max_iterations=2000)
-        solution: Tensor = solver(lambda v: self.matvec(v) + epsilon * v, x).state
-        return solution
+    @abstractmethod
+    def solve(self, x: Tensor) -> Tensor:
+        r""":math:`(B + \epsilon I)^{-1} x` for fields, outside of automatic differentiation."""
 
     def cost(self, x: Tensor) -> Tensor:
         """Squared Mahalanobis norm of each field, shape ``(batch,)``."""
-        return (x * self._solve(x)).flatten(1).sum(1)
+        return (x * _Inverse.apply(self, x)).flatten(1).sum(1)
 
-    def gradient(self, x: Tensor, *, create_graph: bool = False) -> Tensor:  # noqa: ARG002  linear
+    def gradient(self, x: Tensor, *, create_graph: bool = False) -> Tensor:
         r""":math:`2 (B + \epsilon I)^{-1} x`."""
-        return 2 * self._solve(x)
+        with torch.set_grad_enabled(create_graph):
+            return 2 * _Inverse.apply(self, x)
+
+
+class _Inverse(torch.autograd.Function):
+    r"""The linear, symmetric :math:`(B + \epsilon I)^{-1}`: its own derivative's transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, prior: GaussianPrior, x: Tensor) -> Tensor:
+        ctx.prior = prior
+        return prior.solve(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, _Inverse.apply(ctx.prior, gradients[0])
 
 
 @PRIORS.register("gaussian-kronecker")
@@ -165,36 +178,58 @@ class KroneckerGaussian(GaussianPrior):
         self.register_buffer("factor_y", _factor(y, self.length_scale, self.space))
         self.register_buffer("factor_x", _factor(x, self.length_scale, self.space))
 
+    def solve(self, x: Tensor) -> Tensor:
+        r""":math:`(B + \epsilon I)^{-1} x` for fields, exactly, by the eigenvectors of B."""
+        values_t, t = _modes(self.time, self.time_scale, self.temporal)
+        values_y, y = _modes(self.y, self.length_scale, self.space)
+        values_x, x_ = _modes(self.x, self.length_scale, self.space)
+        spectrum = values_t[:, None, None] * values_y[:, None] * values_x
+        modes = _turn(x.to(torch.float64), t.T, y.T, x_.T) / (spectrum + self.nugget)
+        return (_turn(modes, t, y, x_) / self.variance).to(x.dtype)
+
     factor_t: Tensor
     factor_y: Tensor
     factor_x: Tensor
 
-    def _up(self, v: Tensor, cells: Tensor) -> Tensor:
-        """Modes ``(batch, rt, ry, rx)`` of values at cells."""
+    @property
+    def mode_variance(self) -> Tensor:
+        r"""Diagonal of :math:`F^\top F`: the variance of each mode, ``(rt, ry, rx)``."""
+        t, y, x = (f.square().sum(0) for f in (self.factor_t, self.factor_y, self.factor_x))
+        return self.variance * t[:, None, None] * y[:, None] * x
+
+    def to_modes(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`F^\top H^\top v`, modes ``(batch, rt, ry, rx)`` of values at cells."""
         nt, ny, _ = self.shape
         row = cells[:, 0] * ny + cells[:, 1]
-        lines = v.new_zeros(len(v), nt * ny, self.factor_x.shape[1])
+        rows = torch.arange(len(v), device=row.device)[:, None] * (nt * ny) + row
         at_x = self.factor_x[cells[:, 2]]
-        for line, values in zip(lines, v, strict=True):
-            line.index_add_(0, row, values[:, None] * at_x)
-        modes = torch.einsum("yr,btyk->btrk", self.factor_y, lines.unflatten(1, (nt, ny)))
-        return torch.einsum("ts,btrk->bsrk", self.factor_t, modes)
+        lines = v.new_zeros(len(v) * nt * ny, at_x.shape[1])
+        lines = lines.index_add_(0, rows.flatten(), (v[..., None] * at_x).flatten(0, 1))
+        lines = lines.unflatten(0, (len(v), nt, ny))
+        modes = torch.einsum("yr,btyk->btrk", self.factor_y, lines)
+        return math.sqrt(self.variance) * torch.einsum("ts,btrk->bsrk", self.factor_t, modes)
 
     def _lines(self, modes: Tensor) -> Tensor:
         """Field on (time, y), still in modes along x."""
         modes = torch.einsum("ts,bsrk->btrk", self.factor_t, modes)
         return torch.einsum("yr,btrk->btyk", self.factor_y, modes)
 
-    def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
-        r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
-        lines = self._lines(self._up(v, cells)).flatten(1, 2)
+    def from_modes(self, modes: Tensor, cells: Tensor | None = None) -> Tensor:
+        r""":math:`F z` on the grid, or :math:`H F z` ``(batch, m)`` at cells."""
+        lines = math.sqrt(self.variance) * self._lines(modes)
+        if cells is None:
+            return lines @ self.factor_x.T
         row = cells[:, 0] * self.shape[1] + cells[:, 1]
         at_x = self.factor_x[cells[:, 2]]
-        return self.variance * torch.stack([(line[row] * at_x).sum(1) for line in lines])
+        return torch.stack([(line[row] * at_x).sum(1) for line in lines.flatten(1, 2)])
+
+    def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
+        return self.from_modes(self.to_modes(v, cells), cells)
 
     def spread(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`B H^\top v`, shape ``(batch, nt, ny, nx)``."""
-        return self.variance * self._lines(self._up(v, cells)) @ self.factor_x.T
+        return self.from_modes(self.to_modes(v, cells))
 
     @property
     def margins(self) -> tuple[int, int, int]:
@@ -212,9 +247,7 @@ class KroneckerGaussian(GaussianPrior):
             _root(self.y, self.length_scale, self.space),
             _root(self.x, self.length_scale, self.space),
         )
-        sample = torch.einsum("ts,bsyx->btyx", roots[0], noise)
-        sample = torch.einsum("yr,btrx->btyx", roots[1], sample)
-        return math.sqrt(self.variance) * sample @ roots[2].T
+        return math.sqrt(self.variance) * _turn(noise, *roots)
 
 
 @PRIORS.register("gaussian-circulant")
@@ -254,9 +287,9 @@ class CirculantGaussian(GaussianPrior):
         far = reach(self.space, 1e-7) * self.length_scale
         sizes = []
         for axis in (y, x):
-            wanted = axis.numel() + math.ceil(far / float(axis[1] - axis[0]))
+            wanted = axis.numel() + math.ceil(far / _spacing(axis))
             sizes.append(_fast_length(min(wanted, 2 * axis.numel() - 1)))
-        self.register_buffer("spectrum", self._spectrum(sizes))
+        self.register_buffer("spectrum", self._spectrum(sizes).to(y.dtype))
         lags = (time[:, None] - time).abs()
         self.register_buffer("matrix_t", self.temporal(lags, self.time_scale))
         self.sizes = sizes
@@ -268,21 +301,54 @@ class CirculantGaussian(GaussianPrior):
         lags = []
         for axis, size in zip((self.y, self.x), sizes, strict=True):
             step = torch.arange(size, dtype=torch.float64, device=axis.device)
-            lags.append(torch.minimum(step, size - step) * float(axis[1] - axis[0]))
+            lags.append(torch.minimum(step, size - step) * _spacing(axis))
         distance = torch.hypot(lags[0][:, None], lags[1])
-        return torch.fft.rfft2(self.space(distance, self.length_scale)).real.to(self.y.dtype)
+        return torch.fft.rfft2(self.space(distance, self.length_scale)).real
 
-    def _convolve(self, field: Tensor) -> Tensor:
+    def _convolve(self, field: Tensor, spectrum: Tensor) -> Tensor:
         _, ny, nx = self.shape
-        spectrum = torch.fft.rfft2(field, s=self.sizes) * self.spectrum
-        return torch.fft.irfft2(spectrum, s=self.sizes)[..., :ny, :nx]
+        product = torch.fft.rfft2(field, s=self.sizes) * spectrum
+        return torch.fft.irfft2(product, s=self.sizes)[..., :ny, :nx]
+
+    def solve(self, x: Tensor) -> Tensor:
+        r""":math:`(B + \epsilon I)^{-1} x` for fields, by conjugate gradient in float64.
+
+        The eigenvectors of :math:`C_t` part the system into one per mode, each
+        in space only; the inverse on the ring preconditions it (Chan 1988).
+        """
+        weights, vectors = _modes(self.time, self.time_scale, self.temporal)
+        modes = torch.einsum("ta,ntyx->nayx", vectors, x.to(torch.float64))
+        spectrum = self._spectrum(self.sizes)
+        spectrum = weights.repeat(len(x))[:, None, None] * spectrum
+        inverse = 1 / (spectrum.clamp(min=0) + self.nugget)
+        modes = modes.flatten(0, 1)
+
+        def apply(v: Tensor) -> Tensor:
+            return self._convolve(v, spectrum) + self.nugget * v
+
+        solution = ConjugateGradient(tolerance=1e-6, max_iterations=5000)(
+            apply, modes, preconditioner=lambda v: self._convolve(v, inverse)
+        )
+        norms = [
+            v.unflatten(0, (len(x), len(weights))).flatten(1).norm(dim=1)
+            for v in (apply(solution.state) - modes, modes)
+        ]
+        left = float((norms[0] / norms[1].clamp(min=1e-300)).max())
+        if not left < 1e-4:
+            raise ArithmeticError(
+                f"The covariance was not inverted in {solution.iterations} iterations: the "
+                f"relative residual is {left:.1e}, below 1e-4 expected. Give the prior a "
+                f"larger nugget than {self.nugget:g}."
+            )
+        modes = solution.state.unflatten(0, (len(x), len(weights))) / self.variance
+        return torch.einsum("ta,nayx->ntyx", vectors, modes).to(x.dtype)
 
     def spread(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`B H^\top v`, shape ``(batch, nt, ny, nx)``."""
         nt, ny, nx = self.shape
         flat = (cells[:, 0] * ny + cells[:, 1]) * nx + cells[:, 2]
         field = v.new_zeros(len(v), nt * ny * nx).index_add_(1, flat, v)
-        field = self._convolve(field.unflatten(1, self.shape))
+        field = self._convolve(field.unflatten(1, self.shape), self.spectrum)
         return self.variance * torch.einsum("ts,bsyx->btyx", self.matrix_t, field)
 
     def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
@@ -304,32 +370,53 @@ class CirculantGaussian(GaussianPrior):
         _, ny, nx = self.shape
         sizes = [ny + 2 * my, nx + 2 * mx]
         # The ring is short: its spectrum may dip below zero by rounding or truncation.
-        root = self._spectrum(sizes).clamp(min=0).sqrt()
+        root = self._spectrum(sizes).clamp(min=0).sqrt().to(noise.dtype)
         sample = torch.fft.irfft2(torch.fft.rfft2(noise) * root, s=sizes)
         sample = sample[..., my : my + ny, mx : mx + nx]
         time_root = _root(self.time, self.time_scale, self.temporal)
         return math.sqrt(self.variance) * torch.einsum("ts,bsyx->btyx", time_root, sample)
 
 
+def _turn(field: Tensor, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Apply one matrix along each axis of fields ``(batch, time, y, x)``."""
+    field = torch.einsum("ts,bsyx->btyx", t, field)
+    return torch.einsum("yr,btrx->btyx", y, field) @ x.T
+
+
+def _modes(axis: Tensor, scale: float, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, none below zero, and eigenvectors of the axis's correlation, in float64."""
+    fine = axis.to(torch.float64)
+    values, vectors = torch.linalg.eigh(kernel((fine[:, None] - fine).abs(), scale))
+    return values.clamp(min=0), vectors
+
+
 def _factor(axis: Tensor, scale: float, kernel: Kernel) -> Tensor:
     """Columns F with F F^T the axis's correlation matrix, negligible modes left out."""
-    fine = axis.to(torch.float64)
-    matrix = kernel((fine[:, None] - fine).abs(), scale)
-    values, vectors = torch.linalg.eigh(matrix)
-    kept = values > _NEGLIGIBLE[axis.dtype] * values.max()
+    values, vectors = _modes(axis, scale, kernel)
+    kept = values > NEGLIGIBLE * values.max()
     return (vectors[:, kept] * values[kept].sqrt()).to(axis.dtype)
 
 
+def _spacing(axis: Tensor) -> float:
+    """Mean spacing; a single cell has none, and any serves."""
+    return float(axis[-1] - axis[0]) / max(axis.numel() - 1, 1) or 1.0
+
+
 def _is_regular(axis: Tensor) -> bool:
-    steps = axis.diff()
-    return steps.numel() == 0 or bool((steps - steps.mean()).abs().max() < 0.02 * steps.mean())
+    """Whether every cell is within 5 % of a spacing of the regular axis.
+
+    Coordinates are rounded: a grid whose cells are within 2 % counts as regular,
+    and a tile of it is within 4 % of its own regular axis.
+    """
+    cells = torch.arange(axis.numel(), dtype=torch.float64, device=axis.device)
+    off = axis.to(torch.float64) - axis[0] - cells * _spacing(axis)
+    return bool(off.abs().max() <= 0.05 * _spacing(axis))
 
 
 def _margin(axis: Tensor, scale: float, kernel: Kernel) -> int:
     if axis.numel() < 2 or not _is_regular(axis):
         return 0
-    far = reach(kernel, 1e-3) * scale
-    return math.ceil(far / float(axis.diff().mean()))
+    return math.ceil(reach(kernel, 1e-3) * scale / _spacing(axis))
 
 
 def _root(axis: Tensor, scale: float, kernel: Kernel) -> Tensor:
@@ -340,15 +427,12 @@ def _root(axis: Tensor, scale: float, kernel: Kernel) -> Tensor:
     one it is the symmetric square root.
     """
     n, margin = axis.numel(), _margin(axis, scale, kernel)
-    fine = axis.to(torch.float64)
     if margin == 0:
-        matrix = kernel((fine[:, None] - fine).abs(), scale)
-        values, vectors = torch.linalg.eigh(matrix)
-        root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-        return root.to(axis.dtype)
+        values, vectors = _modes(axis, scale, kernel)
+        return (vectors * values.sqrt() @ vectors.T).to(axis.dtype)
     size = n + 2 * margin
     step = torch.arange(size, dtype=torch.float64, device=axis.device)
-    lag = torch.minimum(step, size - step) * fine.diff().mean()
+    lag = torch.minimum(step, size - step) * _spacing(axis)
     spectrum = torch.fft.rfft(kernel(lag, scale)).real.clamp(min=0)
     average = torch.fft.irfft(spectrum.sqrt(), n=size)
     row = torch.arange(n, device=axis.device)[:, None] + margin

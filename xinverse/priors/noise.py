@@ -43,9 +43,9 @@ def white_noise(
     -------
     ndarray of float64
     """
-    numbers = []
+    numbers: list[np.ndarray] = []
     for k, axis in enumerate(cells):
-        values = np.asarray(axis, dtype=np.int64)
+        values: np.ndarray = np.asarray(axis, dtype=np.int64)
         if margins is not None:
             m = margins[k]
             before = values[0] - np.arange(m, 0, -1)
@@ -53,15 +53,15 @@ def white_noise(
             values = np.concatenate([before, values, after])
             shape = [1] * len(cells)
             shape[k] = -1
-            values = values.reshape(shape)
+            values = np.reshape(values, shape)
         if period is not None and k == len(cells) - 1:
             values = values % period
         numbers.append(values.astype(np.uint64))
     with np.errstate(over="ignore"):
         key = np.uint64(seed % 2**32) + np.uint64(2**32) * np.uint64(member + 4096 * stream)
         state = _mix(np.asarray(key))
-        for values, prime in zip(numbers, _PRIMES, strict=True):
-            state = _mix(state ^ (values * np.uint64(prime)))
+        for number, prime in zip(numbers, _PRIMES, strict=True):
+            state = _mix(state ^ (number * np.uint64(prime)))
         first, second = _mix(state + np.uint64(1)), _mix(state + np.uint64(2))
     # Box and Muller (1958); the half keeps the logarithm finite.
     radius = np.sqrt(-2 * np.log((first >> np.uint64(11)).astype(float) / 2**53 + 2.0**-54))

@@ -23,7 +23,8 @@ class ConjugateGradient(Solver):
     Parameters
     ----------
     tolerance : float
-        Stop when :math:`\|b - A x\| \le` ``tolerance`` :math:`\|b\|` for all.
+        Stop when :math:`\|b - A x\|_M \le` ``tolerance`` :math:`\|b\|_M` for all,
+        in the norm of the preconditioner, :math:`\|r\|_M^2 = r^\top M^{-1} r`.
     max_iterations : int
         Stop there in any case; ``Solution.converged`` says so.
     """
@@ -58,29 +59,28 @@ class ConjugateGradient(Solver):
         Solution
             With the largest relative residual of the batch as history.
         """
+        precondition = preconditioner or (lambda v: v)
         x = torch.zeros_like(b) if x0 is None else x0.clone()
         residual = b.clone() if x0 is None else b - matvec(x)
-        precondition = preconditioner or (lambda v: v)
-        scale = _norm(b)
-        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         z = precondition(residual)
         direction = z.clone()
         slope = _dot(residual, z)
-        history = [float((_norm(residual) / scale).max())] if b.numel() else [0.0]
+        scale = slope if x0 is None else _dot(b, precondition(b))
+        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        history = [_worst(slope / scale)]
         iterations = 0
         while history[-1] > self.tolerance and iterations < self.max_iterations:
             image = matvec(direction)
-            active = _norm(residual) > self.tolerance * scale
-            curvature = _dot(direction, image)
-            step = torch.where(active, slope / curvature, torch.zeros_like(slope))
+            active = slope > self.tolerance**2 * scale
+            step = torch.where(active, slope / _dot(direction, image), torch.zeros_like(slope))
             x += step * direction
             residual -= step * image
             z = precondition(residual)
-            previous, slope = slope, _dot(residual, z)
+            previous, slope = slope, torch.where(active, _dot(residual, z), slope)
             ratio = torch.where(active, slope / previous, torch.zeros_like(slope))
             direction = z + ratio * direction
             iterations += 1
-            history.append(float((_norm(residual) / scale).max()))
+            history.append(_worst(slope / scale))
         return Solution(x, iterations, history[-1] <= self.tolerance, history)
 
 
@@ -89,5 +89,6 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
 
 
-def _norm(a: Tensor) -> Tensor:
-    return _dot(a, a).sqrt()
+def _worst(squares: Tensor) -> float:
+    """Largest relative residual of the batch."""
+    return float(squares.max().clamp(min=0).sqrt()) if squares.numel() else 0.0

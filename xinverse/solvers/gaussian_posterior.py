@@ -15,9 +15,10 @@ Fandry 1976; Rasmussen and Williams 2006, section 2.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -39,16 +40,33 @@ DENSE_LIMIT = 1200
 NEGLIGIBLE_CORRELATION = 1e-3
 LOCAL_LIMIT = 3000
 
+MAX_SWEEPS = 4
+MAX_ITERATIONS = 1000
+
+
+@runtime_checkable
+class Factored(Protocol):
+    r"""A prior whose covariance is :math:`F F^\top`, with few columns in F."""
+
+    time: Tensor
+    shape: tuple[int, int, int]
+
+    @property
+    def mode_variance(self) -> Tensor: ...
+    def to_modes(self, v: Tensor, cells: Tensor) -> Tensor: ...
+    def from_modes(self, modes: Tensor, cells: Tensor | None = None) -> Tensor: ...
+
 
 @SOLVERS.register("gaussian-posterior")
 class GaussianPosterior(Solver):
-    r"""Mean, error and samples of the posterior, in observation space.
+    r"""Mean, error and samples of the posterior.
 
     Few observations are solved by a dense Cholesky factor in float64. Many are
-    solved by conjugate gradient, preconditioned by the diagonal, with the
-    prior's fast products in its own precision; the residual is then evaluated
-    in float64 and the solve repeated on it until it meets the tolerance
-    (iterative refinement), so that float32 costs no accuracy.
+    solved by preconditioned conjugate gradient with the prior's fast products
+    in its own precision, in the space of the prior's modes where it has them
+    and of the observations otherwise; the residual is then evaluated in float64
+    and the solve repeated on it until it meets the tolerance (iterative
+    refinement), so that float32 costs no accuracy.
 
     Parameters
     ----------
@@ -61,7 +79,8 @@ class GaussianPosterior(Solver):
     exact : GaussianPrior, optional
         B in float64, for the refinement; ``prior`` itself where not given.
     tolerance : float
-        Relative residual at which the conjugate gradient stops.
+        Relative residual at which the conjugate gradient stops, in the norm of
+        the preconditioner.
     dense : bool, optional
         Force or forbid the Cholesky factor.
     """
@@ -73,7 +92,7 @@ class GaussianPosterior(Solver):
         noise_variance: Tensor,
         *,
         exact: GaussianPrior | None = None,
-        tolerance: float = 1e-5,
+        tolerance: float = 1e-6,
         dense: bool | None = None,
     ) -> None:
         super().__init__()
@@ -91,35 +110,80 @@ class GaussianPosterior(Solver):
             self._cholesky = torch.linalg.cholesky(matrix + torch.diag(self.noise_variance))
         return self._cholesky
 
-    def weights(self, y: Tensor) -> Tensor:
-        r""":math:`(H B H^\top + R)^{-1} y` for ``(batch, m)``."""
-        y = y.to(self.noise_variance.dtype)
-        if self.dense:
-            return torch.cholesky_solve(y.T, self._factor()).T
-        rough = self.prior.time.dtype
-        noise = self.noise_variance.to(rough)
-        diagonal = 1 / (self.prior.variance + noise)
-        # Each sweep of the refinement gains about three digits in float32.
-        solver = ConjugateGradient(max(self.tolerance, 1e-3), max_iterations=1000)
-        norm = y.norm(dim=1, keepdim=True).clamp(min=torch.finfo(y.dtype).tiny)
-        solution, residual = torch.zeros_like(y), y
-        for _ in range(8):
-            scale = residual.norm(dim=1, keepdim=True).clamp(min=torch.finfo(y.dtype).tiny)
-            step = solver(
-                lambda v: self.prior.restrict(v, self.cells) + noise * v,
-                (residual / scale).to(rough),
-                preconditioner=lambda v: diagonal * v,
-            )
-            solution = solution + scale * step.state
-            image = self.exact.restrict(solution, self.cells) + self.noise_variance * solution
-            residual = y - image
-            if bool((residual.norm(dim=1, keepdim=True) <= self.tolerance * norm).all()):
-                break
-        return solution
-
     def mean(self, y: Tensor) -> Tensor:
         r"""Posterior mean :math:`\hat x` of observations ``(batch, m)``, on the grid."""
-        return self.prior.spread(self.weights(y).to(self.prior.time.dtype), self.cells)
+        y = y.to(self.noise_variance.dtype)
+        if self.dense:
+            weights = torch.cholesky_solve(y.T, self._factor()).T
+            return self.prior.spread(weights.to(self.prior.time.dtype), self.cells)
+        if isinstance(self.prior, Factored) and isinstance(self.exact, Factored):
+            return self._mean_by_modes(y, self.prior, self.exact)
+        return self._mean_by_weights(y)
+
+    def _mean_by_modes(self, y: Tensor, rough: Factored, exact: Factored) -> Tensor:
+        r"""Mean by control variables, :math:`\hat x = F z`.
+
+        .. math:: (I + F^\top H^\top R^{-1} H F) z = F^\top H^\top R^{-1} y
+
+        The modes of the prior are the control variables. The preconditioner is
+        the diagonal that the system would have, were the observations spread
+        evenly: :math:`1 + \bar\rho \lambda` with :math:`\lambda` the modes'
+        variances and :math:`\bar\rho` the mean of :math:`R^{-1}` over all cells.
+        """
+        precision = 1 / self.noise_variance
+        even = 1 + precision.sum() / math.prod(exact.shape) * exact.mode_variance
+
+        def system(prior: Factored, precision: Tensor) -> Callable[[Tensor], Tensor]:
+            return lambda z: (
+                z + prior.to_modes(precision * prior.from_modes(z, self.cells), self.cells)
+            )
+
+        modes = self._refine(
+            exact.to_modes(precision * y, self.cells),
+            system(rough, precision.to(rough.time.dtype)),
+            system(exact, precision),
+            1 / even,
+        )
+        return exact.from_modes(modes)
+
+    def _mean_by_weights(self, y: Tensor) -> Tensor:
+        r"""Mean :math:`B H^\top w` with :math:`(H B H^\top + R) w = y`."""
+        noise = self.noise_variance.to(self.prior.time.dtype)
+        weights = self._refine(
+            y,
+            lambda v: self.prior.restrict(v, self.cells) + noise * v,
+            lambda v: self.exact.restrict(v, self.cells) + self.noise_variance * v,
+            1 / (self.exact.variance + self.noise_variance),
+        )
+        return self.prior.spread(weights.to(self.prior.time.dtype), self.cells)
+
+    def _refine(
+        self,
+        b: Tensor,
+        rough: Callable[[Tensor], Tensor],
+        exact: Callable[[Tensor], Tensor],
+        diagonal: Tensor,
+    ) -> Tensor:
+        """Solve in the prior's precision, correct the residual found in float64."""
+        low = self.prior.time.dtype
+        precondition = diagonal.to(low)
+
+        def norm(r: Tensor) -> Tensor:
+            square = (r * diagonal * r).flatten(1).sum(1).sqrt()
+            return square.clamp(min=torch.finfo(r.dtype).tiny).reshape(-1, *[1] * (r.ndim - 1))
+
+        target, solution, residual = self.tolerance * norm(b), torch.zeros_like(b), b
+        for _ in range(MAX_SWEEPS):
+            scale = norm(residual)
+            # What is left to gain; iterations in float32 gain six digits at most.
+            gain = float((target / scale).min()) if b.numel() else 1.0
+            solver = ConjugateGradient(min(max(gain, 2e-6), 0.5), MAX_ITERATIONS)
+            step = solver(rough, (residual / scale).to(low), preconditioner=precondition.mul)
+            solution = solution + scale * step.state
+            residual = b - exact(solution)
+            if bool((norm(residual) <= 2 * target).all()):
+                break
+        return solution
 
     def sample(self, y: Tensor, noise: Tensor, observation_noise: Tensor) -> Tensor:
         r"""Posterior samples by Matheron's rule.
@@ -181,7 +245,8 @@ class GaussianPosterior(Solver):
                 near, noise = self._near(targets)
                 matrix = prior.between(near, near) + torch.diag(noise)
                 factor = torch.linalg.cholesky(matrix)
-            gain = torch.linalg.solve_triangular(factor, prior.between(near, targets), upper=False)
+            shared = prior.between(near, targets)
+            gain = torch.linalg.solve_triangular(factor, shared, upper=False)
             explained = gain.square().sum(0)
             std = (prior.variance - explained).clamp(min=0).sqrt()
             result[block] = std.reshape([len(a[b]) for a, b in zip(axes, block, strict=True)])

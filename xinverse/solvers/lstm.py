@@ -75,8 +75,8 @@ class LSTMSolver(Solver):
         self.cell = ConvLSTMCell(2 * channels, hidden)
         self.update = nn.Conv2d(hidden, channels, 3, padding=1)
         # Untrained, the solver returns the background.
-        nn.init.zeros_(self.update.weight)
-        nn.init.zeros_(self.update.bias)
+        for parameter in self.update.parameters():
+            nn.init.zeros_(parameter)
         self.gain = nn.Parameter(torch.ones(2))
         self.steps = steps
 

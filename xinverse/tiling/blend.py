@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
 
 from xinverse.tiling.plan import AxisPlan, Index, Plan
 
-__all__ = ["axis_weights", "contributions"]
+__all__ = ["axis_shares", "axis_weights", "contributions", "joined"]
 
 Region = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+Share = tuple[slice, slice, np.ndarray]
+Box = tuple[slice, slice, slice]
 
 
 def axis_weights(axis: AxisPlan, k: int) -> np.ndarray:
@@ -34,9 +36,34 @@ def axis_weights(axis: AxisPlan, k: int) -> np.ndarray:
     return weights
 
 
-def contributions(
-    plan: Plan, region: Region
-) -> Iterator[tuple[Index, tuple[slice, ...], tuple[slice, ...], np.ndarray]]:
+def axis_shares(axis: AxisPlan, begin: int, end: int) -> dict[int, list[Share]]:
+    """What each tile of an axis gives to the cells ``begin`` to ``end``.
+
+    Returns
+    -------
+    dict
+        For each tile that gives something, ``(into, of, weights)``: its kept cells
+        ``of``, times the weights, go to the cells ``into`` counted from ``begin``.
+        There are two or three of them where the tile comes round the globe.
+    """
+    shares: dict[int, list[Share]] = {}
+    for k, first, last, offset in axis.overlapping(begin, end):
+        of = slice(first + offset, last + offset)
+        share = (slice(first - begin, last - begin), of, axis_weights(axis, k)[of])
+        shares.setdefault(k, []).append(share)
+    return shares
+
+
+def joined(
+    along: Sequence[Mapping[int, Sequence[Share]]], index: Index
+) -> Iterator[tuple[Box, Box, np.ndarray]]:
+    """What one tile gives, from its shares along (time, y, x)."""
+    for t, y, x in product(*(shares[k] for shares, k in zip(along, index, strict=True))):
+        weights = t[2][:, None, None] * y[2][:, None] * x[2]
+        yield (t[0], y[0], x[0]), (t[1], y[1], x[1]), weights
+
+
+def contributions(plan: Plan, region: Region) -> Iterator[tuple[Index, Box, Box, np.ndarray]]:
     """What each tile gives to a box of the grid.
 
     Parameters
@@ -51,18 +78,7 @@ def contributions(
     index, into, of, weights
         Tile ``index`` adds ``weights * kept[of]`` to ``box[into]``.
     """
-    along = [
-        [
-            (k, slice(first - begin, last - begin), slice(first + offset, last + offset))
-            for k, first, last, offset in axis.overlapping(begin, end)
-        ]
-        for axis, (begin, end) in zip(plan.axes, region, strict=True)
-    ]
-    for parts in product(*along):
-        index = (parts[0][0], parts[1][0], parts[2][0])
-        t, y, x = (
-            axis_weights(axis, k)[of] for axis, (k, _, of) in zip(plan.axes, parts, strict=True)
-        )
-        weights = t[:, None, None] * y[:, None] * x
-        yield index, tuple(p[1] for p in parts), tuple(p[2] for p in parts), weights
-
+    along = [axis_shares(axis, *ends) for axis, ends in zip(plan.axes, region, strict=True)]
+    for t, y, x in product(*along):
+        for into, of, weights in joined(along, (t, y, x)):
+            yield (t, y, x), into, of, weights

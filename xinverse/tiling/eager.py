@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xinverse.tiling.blend import contributions
+from xinverse.tiling.blend import axis_shares, joined
 from xinverse.tiling.plan import Plan, Tile
 
 __all__ = ["cut", "solve_eagerly"]
@@ -61,15 +61,12 @@ def solve_eagerly(
     from tqdm import tqdm
 
     y = inputs["y"]
-    box = tuple((0, n) for n in y.shape[-3:])
-    targets: dict[Any, list[Any]] = {}
-    for index, into, of, weights in contributions(plan, box):  # type: ignore[arg-type]  # three
-        targets.setdefault(index, []).append((into, of, weights))
+    along = [axis_shares(axis, 0, axis.size) for axis in plan.axes]
     # Like the input, so that cupy in is cupy out.
     out = np.zeros_like(y, dtype=dtype, shape=(outputs, *y.shape))
     for tile in tqdm(plan.tiles(), total=plan.size, unit="tile", disable=not progress):
         kept = solve(tile, {name: cut(array, tile) for name, array in inputs.items()})
-        for into, of, weights in targets[tile.index]:
+        for into, of, weights in joined(along, tile.index):
             share = np.asarray(weights, like=kept) * kept[(..., *of)]
             out[(..., *into)] += share.astype(out.dtype)
     return out

@@ -10,10 +10,11 @@ its halo wraps.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,11 +66,11 @@ class AxisPlan:
         whole = self.core + 2 * self.halo
         return whole if self.periodic else min(whole, self.size)
 
-    @property
+    @cached_property
     def ramp(self) -> int:
         """Half-width of the blend around an edge between cores, at most half a core."""
-        shortest = min(np.diff(self.edges))
-        return int(min(self.halo // 2, shortest // 2))
+        shortest = min(end - begin for begin, end in pairwise(self.edges))
+        return min(self.halo // 2, shortest // 2)
 
     def start(self, k: int) -> int:
         """First cell of tile ``k``; negative where the halo wraps."""
@@ -99,11 +100,14 @@ class AxisPlan:
             Cells ``first`` to ``last`` of the axis come from tile ``tile``, at
             ``first + offset`` of its kept part on.
         """
-        for k in range(self.count):
-            keep, start = self.keep(k), self.start(k)
-            for image in (-self.size, 0, self.size) if self.periodic else (0,):
-                low = start + keep.start + image
-                first, last = max(begin, low), min(end, start + keep.stop + image)
+        for image in (-self.size, 0, self.size) if self.periodic else (0,):
+            # Only the tiles around the cells are looked at: an axis may have thousands.
+            one = max(bisect_right(self.edges, begin - image - self.ramp) - 1, 0)
+            beyond = min(bisect_left(self.edges, end - image + self.ramp), self.count)
+            for k in range(one, beyond):
+                keep, start = self.keep(k), self.start(k) + image
+                low = start + keep.start
+                first, last = max(begin, low), min(end, start + keep.stop)
                 if first < last:
                     yield k, first, last, -low
 
@@ -176,10 +180,14 @@ class Plan:
         keep = tuple(a.keep(k) for a, k in pairs)
         return Tile(index, start, read, keep)  # type: ignore[arg-type]  # three of each
 
+    def indices(self) -> Iterator[Index]:
+        """The positions of all tiles, time slowest."""
+        t, y, x = map(range, self.counts)
+        return product(t, y, x)
+
     def tiles(self) -> Iterator[Tile]:
         """All tiles, time slowest."""
-        for index in product(*(range(n) for n in self.counts)):
-            yield self.tile(index)  # type: ignore[arg-type]  # three of them
+        return map(self.tile, self.indices())
 
     def misfit(self, chunks: tuple[tuple[int, ...], ...]) -> float:
         """How often a chunk is read, on average, for tiles that do not line up with it.

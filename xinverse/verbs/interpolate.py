@@ -31,7 +31,7 @@ __all__ = ["interpolate"]
 def interpolate(obj: xr.Dataset, method: str = ..., **keywords: Any) -> xr.Dataset: ...
 @overload
 def interpolate(
-    obj: xr.DataArray, method: str = ..., **keywords: Any
+    obj: xr.Dataset | xr.DataArray, method: str = ..., **keywords: Any
 ) -> xr.DataArray | xr.Dataset: ...
 def interpolate(
     obj: xr.Dataset | xr.DataArray,
@@ -210,9 +210,10 @@ def _fill(
                 f"method={method!r} gives no {what}. method='oi' does; "
                 "xinverse.methods() lists what each gives."
             )
-    arrays = _solve(job, common)
     field = job.field
     name = "field" if field.name is None else field.name
+    _refuse_taken(name, outputs, ds)
+    arrays = _solve(job, common)
     attrs = prepend_history(field.template.attrs, line)
     results: dict[Hashable, xr.DataArray] = {}
     if "error" in outputs:
@@ -226,6 +227,22 @@ def _fill(
         results[label] = stacked.assign_attrs(field.template.attrs)
     mean = field.restore(arrays[0], field.name if not results else name, attrs)
     return {name: mean, **results}
+
+
+def _refuse_taken(name: Hashable, outputs: tuple[str, ...], ds: xr.Dataset) -> None:
+    """Refuse to write over what the data hold already."""
+    taken: list[tuple[str, Hashable]] = []
+    if "error" in outputs and f"{name}_error" in ds.variables:
+        taken.append(("variable", f"{name}_error"))
+    if "member 0" in outputs and f"{name}_members" in ds.variables:
+        taken.append(("variable", f"{name}_members"))
+    if "member 0" in outputs and "member" in ds.sizes:
+        taken.append(("dimension", "member"))
+    for kind, found in taken:
+        raise OptionError(
+            f"There is a {kind} {found!r} already, and the result needs the name. Rename it "
+            f"first: obj.rename({{{found!r}: ...}})."
+        )
 
 
 def _solve(job: Job, common: Mapping[str, Any]) -> Any:
@@ -245,13 +262,13 @@ def _solve(job: Job, common: Mapping[str, Any]) -> Any:
     inputs = {"y": field.data, **job.inputs}
     if job.sea is not None:
         inputs["sea"] = job.sea
+    check_values(field)
     if any(hasattr(array, "__dask_graph__") for array in inputs.values()):
         from xinverse.tiling.graph import solve_lazily
 
         return solve_lazily(
             job.plan, solver, inputs, len(outputs), field.data.dtype, solver.token
         )
-    check_values(field)
     return solve_eagerly(
         job.plan,
         solver,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xinverse.errors import AxesError, DataError, OptionError, TileError
+from xinverse.errors import AxesError, DataError, OptionError, TileError, UnknownNameError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.field import Field, to_field
 from xinverse.fields.grid import Grid, make_grid
@@ -85,7 +85,7 @@ def prepare(
     reference = _weights(chosen, weights)
     if reference is not None:
         reference.card.check(grid, field.template)
-    chosen.check(grid, settled)
+    chosen.check(grid, settled, reference)
     cells = plan_for(chosen, grid, settled, reference, tile)
     wet = None if sea is None else sea.transpose(axes.y, axes.x).data
     return Job(field, wet, inputs, chosen, settled, reference, cells)
@@ -106,9 +106,8 @@ def _split(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options that are numbers, and those that are variables."""
     numbers, inputs = {}, {}
-    for name, value in options.items():
-        if isinstance(value, str) and name in method.field_options and value in ds.variables:
-            value = ds[value]
+    for name, given in options.items():
+        value = _named(given, ds) if name in method.field_options else given
         if isinstance(value, xr.DataArray):
             if name not in method.field_options:
                 raise OptionError(
@@ -121,9 +120,29 @@ def _split(
                 f"{name} is an array without labels. Give a number, or an xarray.DataArray "
                 f"on the dimensions {field.dims}."
             )
+        elif name in method.field_options and not _is_number(value):
+            raise OptionError(
+                f"{name}={value!r}: expected a finite number, an xarray.DataArray, or the name "
+                "of a variable of the dataset."
+            )
         else:
             numbers[name] = value
     return numbers, inputs
+
+
+def _named(value: Any, ds: xr.Dataset) -> Any:
+    """The variable of that name, where a name was given."""
+    if not isinstance(value, str):
+        return value
+    if value not in ds.variables:
+        known = [name for name in ds.variables if isinstance(name, str)]
+        raise UnknownNameError("variable", value, known)
+    return ds[value]
+
+
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return value is None or (number and bool(np.isfinite(value)))
 
 
 def _aligned(name: str, value: xr.DataArray, field: Field) -> Any:
@@ -175,16 +194,24 @@ def plan_for(
     TileError
         If the tile was not understood, or needs more than the memory budget.
     """
+    budget = get_option("memory_budget")
     if isinstance(tile, Plan):
         sizes = tuple(a.size for a in tile.axes)
         if sizes != grid.shape:
-            raise TileError(f"The plan is for a grid of {sizes} cells; this one has {grid.shape}.")
-        return tile
-    budget = get_option("memory_budget")
+            raise TileError(
+                f"The plan is for a grid of {sizes} cells along (time, y, x); this one has "
+                f"{grid.shape}. Make one for it with xinverse.plan_tiles."
+            )
+        if tile.axes[2].periodic and not grid.periodic:
+            raise TileError(
+                "The plan wraps along x, and this grid does not go round the globe. Make a "
+                "plan for it with xinverse.plan_tiles."
+            )
+        return _within(budget, tile, method)
     wanted = method.footprint(grid, options, weights, budget)
     core = list(wanted.core)
     reason = f"auto: {wanted.reason}"
-    if tile != "auto":
+    if not isinstance(tile, str) or tile != "auto":
         roles = ("time", "y", "x")
         if not isinstance(tile, Mapping) or not set(tile) <= set(roles):
             raise TileError(
@@ -193,16 +220,29 @@ def plan_for(
             )
         for role, cells in tile.items():
             if isinstance(cells, bool) or not isinstance(cells, int | np.integer) or cells < 1:
-                raise TileError(f"tile[{role!r}]={cells!r}: expected a number of cells above 0.")
+                raise TileError(
+                    f"tile[{role!r}]={cells!r}: expected a number of cells above 0."
+                )
             core[roles.index(role)] = min(int(cells), grid.shape[roles.index(role)])
         reason = "core as given"
-    return plan(
-        grid.shape,
-        (core[0], core[1], core[2]),
-        wanted.halo,
-        periodic=grid.periodic,
-        reason=reason,
-    )
+    longest = (core[0], core[1], core[2])
+    tiles = plan(grid.shape, longest, wanted.halo, periodic=grid.periodic, reason=reason)
+    return _within(budget, tiles, method)
+
+
+def _within(budget: float, tiles: Plan, method: Method[Any]) -> Plan:
+    """The plan, if one of its tiles fits the memory budget."""
+    needed = float(np.prod(tiles.shape)) * method.bytes_per_cell
+    if needed > budget:
+        t, y, x = tiles.shape
+        halo = tuple(axis.halo for axis in tiles.axes)
+        raise TileError(
+            f"A tile of {t} x {y} x {x} cells (time, y, x), its halo of {halo} on each side "
+            f"included, would take about {needed / 2**20:.3g} MiB, and the memory budget is "
+            f"{budget / 2**20:.3g} MiB. Give shorter tile= or scales, or raise the budget: "
+            f"xinverse.set_options(memory_budget='{np.ceil(needed / 2**30):.0f} GiB')."
+        )
+    return tiles
 
 
 def variables_to_fill(
@@ -218,7 +258,7 @@ def variables_to_fill(
     axes = find_axes(ds, dims)
     needed = {axes.time, axes.y, axes.x}
     about = {n for v in ds.variables.values() for n in _ancillary(v)}
-    about |= {v if isinstance(v, str) else getattr(v, "name", None) for v in options.values()}
+    about |= {str(getattr(value, "name", value)) for value in options.values()}
     names = [
         name
         for name, variable in ds.data_vars.items()
@@ -240,4 +280,6 @@ def _ancillary(variable: xr.Variable) -> list[str]:
 def _is_field(variable: xr.DataArray) -> bool:
     modifier = str(variable.attrs.get("standard_name", "")).split()[1:]
     packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
-    return not modifier and (variable.dtype.kind == "f" or (variable.dtype.kind in "iu" and packed))
+    return not modifier and (
+        variable.dtype.kind == "f" or (variable.dtype.kind in "iu" and packed)
+    )

@@ -1,0 +1,198 @@
+"""One panel of a figure: a map cut from a field, its land, its colours, its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xinverse.errors import OptionError
+from xinverse.fields.axes import find_axes
+from xinverse.fields.grid import Grid, make_grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as PlotAxes
+    from matplotlib.collections import QuadMesh
+
+__all__ = [
+    "Panel",
+    "Scale",
+    "add_bar",
+    "common_scale",
+    "cut",
+    "draw",
+    "find_land",
+    "outer_labels",
+    "size",
+    "with_units",
+]
+
+LAND = "0.75"
+WIDTH = 2.9  # of a panel, inches
+# The few cells beyond are drawn in the end colours, which the tips of the colour bar tell.
+WITHIN = 99.5  # per cent
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One map on (y, x), and its grid."""
+
+    field: xr.DataArray
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colours of one or several maps of the same quantity."""
+
+    cmap: Any
+    low: float
+    high: float
+    label: str
+
+
+def cut(field: xr.DataArray, time: Any) -> Panel:
+    """One map of a field: at a position in time, or the one nearest to a date."""
+    if not isinstance(field, xr.DataArray):
+        raise OptionError(f"Got a {type(field).__name__} to draw; a DataArray is expected.")
+    field = field.squeeze()
+    if field.ndim == 2:  # axes are found on three dimensions
+        scalars = [name for name, value in field.coords.items() if value.ndim == 0]
+        date = np.array(["2000-01-01"], dtype="datetime64[ns]")
+        field, time = field.drop_vars(scalars).expand_dims(time=date), 0
+    axes = find_axes(field)
+    if time is None:
+        raise OptionError(
+            f"{field.name!r} has {field.sizes[axes.time]} times; say which to draw with time=."
+        )
+    grid = make_grid(field, axes)
+    if isinstance(time, int):
+        one = field.isel({axes.time: time})
+    else:
+        one = field.sel({axes.time: time}, method="nearest")
+    if set(one.dims) != {axes.y, axes.x}:
+        raise OptionError(f"{field.name!r} has {field.dims}: take one along the others first.")
+    return Panel(one.transpose(axes.y, axes.x).compute(), grid)
+
+
+def find_land(panels: Sequence[Panel], sea: xr.DataArray | None) -> np.ndarray:
+    """Boolean ``(y, x)``: off the sea or, where nothing tells it, NaN in every map."""
+    if sea is not None:
+        wet = sea.transpose(*panels[0].field.dims).to_numpy().astype(np.float64)
+        return np.asarray(np.nan_to_num(wet) == 0)
+    return np.all([np.isnan(one.field.values) for one in panels], axis=0)
+
+
+def common_scale(
+    panels: Sequence[Panel],
+    limits: tuple[float, float] | None = None,
+    *,
+    signed: bool = False,
+    label: str | None = None,
+) -> Scale:
+    """One scale for several maps: of errors, temperatures, anomalies or other values."""
+    import cmocean.cm as colours
+
+    first = panels[0].field
+    standard_name = str(first.attrs.get("standard_name", ""))
+    values = np.concatenate([one.field.values[np.isfinite(one.field.values)] for one in panels])
+    low, high = np.percentile(values, [100 - WITHIN, WITHIN]) if values.size else (0.0, 1.0)
+    if standard_name.endswith("standard_error") or str(first.name).endswith("_error"):
+        cmap, low = colours.amp, 0.0
+    elif "temperature" in standard_name and not signed:
+        cmap = colours.thermal
+    elif signed or low < 0 < high:
+        cmap, high = colours.balance, max(-low, high)
+        low = -high
+    else:
+        cmap = colours.haline
+    if limits is not None:
+        low, high = limits
+    elif low == high:
+        low, high = low - 1, high + 1
+    name = "" if first.name is None else str(first.name)
+    words = label or str(first.attrs.get("long_name", "")) or name or standard_name
+    return Scale(cmap, float(low), float(high), with_units(words, first))
+
+
+def with_units(label: str, field: xr.DataArray) -> str:
+    """A label with the units of a variable behind it, where it has any."""
+    units = field.attrs.get("units")
+    return f"{label} ({units})" if units else label
+
+
+def draw(ax: PlotAxes, one: Panel, land: np.ndarray, scale: Scale, title: str) -> QuadMesh:
+    """Draw one map: land grey, gaps white."""
+    from matplotlib.colors import ListedColormap
+
+    x, y = one.grid.x, one.grid.y
+    style: dict[str, Any] = {"shading": "nearest", "rasterized": True}
+    sea = np.where(land, np.nan, one.field.values)
+    mesh = ax.pcolormesh(x, y, sea, cmap=scale.cmap, vmin=scale.low, vmax=scale.high, **style)
+    if land.any():
+        ax.pcolormesh(x, y, np.where(land, 1.0, np.nan), cmap=ListedColormap([LAND]), **style)
+    ax.set_title(title, loc="left", fontsize="medium")
+    _label_axes(ax, one.grid)
+    return mesh
+
+
+def add_bar(mesh: QuadMesh, scale: Scale, axes: Sequence[PlotAxes], **where: Any) -> None:
+    """Draw a colour bar beside some panels, or into an axes given as ``cax``."""
+    figure = axes[0].figure
+    if "cax" not in where:
+        where = {"ax": list(axes), "aspect": 22, "pad": 0.02}
+    bar = figure.colorbar(mesh, extend="max" if scale.low == 0 else "both", **where)
+    bar.set_label(scale.label)
+    bar.outline.set_linewidth(0.5)
+
+
+def outer_labels(axes: Any) -> None:
+    """Leave the coordinates to the panels at the left and bottom of an array of axes."""
+    down, across = axes.shape
+    for j, i in np.ndindex(down, across):
+        left = i == 0 or not axes[j, i - 1].axison
+        below = j == down - 1 or not axes[j + 1, i].axison
+        axes[j, i].tick_params(labelleft=left, labelbottom=below)
+        if not left:
+            axes[j, i].set_ylabel("")
+        if not below:
+            axes[j, i].set_xlabel("")
+
+
+def size(down: int, across: int, grid: Grid) -> tuple[float, float]:
+    """Inches of a figure of so many panels, with its colour bar."""
+    tall = float(np.ptp(grid.y)) / max(float(np.ptp(grid.x)), 1e-9)
+    if grid.geographic:
+        tall *= _stretch(grid)
+    height = WIDTH * float(np.clip(tall, 0.4, 2.0)) + 0.35
+    return WIDTH * across + 0.9, height * down + 0.2
+
+
+def _stretch(grid: Grid) -> float:
+    """Length of a degree of latitude over one of longitude, at the middle of the map."""
+    return float(1 / max(np.cos(np.deg2rad(0.5 * (grid.y[0] + grid.y[-1]))), 0.1))
+
+
+def _label_axes(ax: PlotAxes, grid: Grid) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    if grid.geographic:
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _degrees(v, "EW")))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _degrees(v, "NS")))
+        ax.set_aspect(_stretch(grid))
+    else:
+        ax.set(xlabel="x (km)", ylabel="y (km)", aspect="equal")
+    ax.tick_params(labelsize="small", width=0.6)
+
+
+def _degrees(value: float, signs: str) -> str:
+    if signs == "EW":
+        value = (value + 180.0) % 360.0 - 180.0
+    if abs(value) in {0.0, 180.0}:
+        return f"{abs(value):g}°"
+    return f"{abs(value):g}°{signs[0] if value > 0 else signs[1]}"

@@ -1,0 +1,91 @@
+"""Which tile a method wants: halo by its scales, core by memory and metric."""
+
+from __future__ import annotations
+
+from math import ceil, cos, radians, tan
+
+import numpy as np
+
+from xinverse.fields.grid import Grid
+from xinverse.methods.base import Footprint
+
+__all__ = ["METRIC_ERROR", "correlation_halo", "largest_tile"]
+
+# The local metric may be wrong by this share at the northern and southern edge of a core.
+METRIC_ERROR = 0.08
+
+# Poleward of this latitude (the reach of the reference altimeters) neither halo nor metric
+# is held to: a degree of longitude shrinks to nothing, and a tile would be the whole globe.
+POLEWARD = 66.0
+
+
+def correlation_halo(
+    grid: Grid, length_scale: float, time_scale: float
+) -> tuple[int, int, int]:
+    """Cells within two correlation scales, beyond which an observation hardly counts.
+
+    Parameters
+    ----------
+    grid : Grid
+        The whole grid.
+    length_scale, time_scale : float
+        In km and days.
+    """
+    dy, dx = grid.spacing_km
+    if grid.geographic:
+        step_y, step_x = (float(np.median(np.abs(np.diff(c)))) for c in (grid.y, grid.x))
+        dx = dy * step_x / step_y * cos(radians(_poleward(grid)))
+    step = grid.time_step if grid.time.size > 1 else 1.0
+    return (
+        ceil(2 * time_scale / step),
+        ceil(2 * length_scale / dy),
+        ceil(2 * length_scale / dx),
+    )
+
+
+def largest_tile(
+    grid: Grid, halo: tuple[int, int, int], bytes_per_cell: float, budget: float
+) -> Footprint:
+    """The largest core whose tile fits the memory and whose metric holds.
+
+    Rows are limited by the local metric: half a core's height times the
+    tangent of the latitude is the relative error of east-west distances at
+    its edge. Then space is halved until a tile of one time halo fits, and time
+    takes what is left. Nothing here depends on chunks.
+
+    Parameters
+    ----------
+    grid : Grid
+        The whole grid.
+    halo : tuple of int
+        Cells along (time, y, x).
+    bytes_per_cell, budget : float
+        What a solve takes for each cell of its tile, and may take in all.
+    """
+    nt, ny, nx = grid.shape
+    cells, core_y, core_x, reason = budget / bytes_per_cell, ny, nx, []
+    if grid.geographic:
+        step = radians(float(np.median(np.abs(np.diff(grid.y)))))
+        slope = tan(radians(max(_poleward(grid), 10.0)))
+        core_y = min(ny, max(int(2 * METRIC_ERROR / slope / step), 2 * halo[1]))
+        error = 100 * slope * core_y * step / 2
+        reason.append(f"east-west distances within {error:.0f} % at the edge of a core")
+
+    def plane() -> int:
+        wrapped = nx + 2 * halo[2] if grid.periodic else nx
+        return min(core_y + 2 * halo[1], ny) * min(core_x + 2 * halo[2], wrapped)
+
+    shortest = min(max(2 * halo[0], 1) + 2 * halo[0], nt)
+    while plane() * shortest > cells and max(core_x, core_y) > max(halo[1], halo[2], 16):
+        if core_x >= core_y:
+            core_x = ceil(core_x / 2)
+        else:
+            core_y = ceil(core_y / 2)
+    days = max(int(cells // plane()) - 2 * halo[0], 2 * halo[0], 1)
+    core_t = nt if nt <= days + 2 * halo[0] else days
+    reason.append(f"tiles within {budget / 2**20:.0f} MiB")
+    return Footprint((core_t, core_y, core_x), halo, "; ".join(reason))
+
+
+def _poleward(grid: Grid) -> float:
+    return min(float(np.abs(grid.y).max()), POLEWARD)

@@ -1,0 +1,339 @@
+"""Maps, comparisons with a truth, tiles and learning curves, drawn with matplotlib.
+
+Colours are cmocean's: perceptually uniform, and readable without red or green.
+Land is grey, a gap is white. Needs ``pip install "xinverse[plot]"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xinverse._panels import (
+    Panel,
+    add_bar,
+    common_scale,
+    cut,
+    draw,
+    find_land,
+    outer_labels,
+    size,
+)
+from xinverse.errors import OptionError
+from xinverse.fields.axes import find_axes
+from xinverse.scores.alignment import aligned_error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as PlotAxes
+    from matplotlib.figure import Figure
+
+    from xinverse.tiling.plan import Plan
+
+__all__ = ["comparison", "learning_curve", "maps", "plan"]
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.45"
+
+
+def maps(
+    fields: Mapping[str, xr.DataArray],
+    *,
+    time: Any = None,
+    sea: xr.DataArray | None = None,
+    limits: tuple[float, float] | None = None,
+    columns: int | None = None,
+) -> Figure:
+    """Draw maps side by side, with one colour scale.
+
+    Parameters
+    ----------
+    fields : mapping of str to DataArray
+        Titles and maps on (y, x), or on (time, y, x) with `time`.
+    time : datetime64, str or int, optional
+        Which time to draw: the nearest one, or a position. Not needed where there
+        is only one.
+    sea : DataArray, optional
+        True or 1 on the sea, on (y, x). Without it, a cell that is NaN in every map
+        is land.
+    limits : tuple of float, optional
+        Ends of the colour scale. By default they follow from the values: symmetric
+        about zero for anomalies, from zero for errors.
+    columns : int, optional
+        Maps in a row, at most four by default.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    OptionError
+        There is no map, or a field has several times and `time` is not given.
+    AxesError, GridError
+        The axes of a field are not understood.
+    ImportError
+        matplotlib or cmocean is not installed.
+    """
+    plt = _pyplot()
+    if not fields:
+        raise OptionError("There is no map to draw: give {'title': DataArray}.")
+    panels = {title: cut(field, time) for title, field in fields.items()}
+    found = list(panels.values())
+    land, scale = find_land(found, sea), common_scale(found, limits)
+    across = min(columns or 4, len(found))
+    down = -(-len(found) // across)
+    inches = size(down, across, found[0].grid)
+    figure, axes = plt.subplots(
+        down, across, figsize=inches, layout="compressed", squeeze=False
+    )
+    for ax in axes.flat[len(found) :]:
+        ax.set_axis_off()
+    for ax, (title, one) in zip(axes.flat, panels.items(), strict=False):
+        mesh = draw(ax, one, land, scale, title)
+    outer_labels(axes)
+    add_bar(mesh, scale, axes.ravel())
+    return figure
+
+
+def comparison(
+    truth: xr.DataArray,
+    observations: xr.DataArray | xr.Dataset,
+    analyses: Mapping[str, xr.DataArray | xr.Dataset],
+    *,
+    time: Any = None,
+    sea: xr.DataArray | None = None,
+) -> Figure:
+    """Draw truth, observations and analyses, and below each analysis its error.
+
+    Parameters
+    ----------
+    truth : DataArray
+        On (time, y, x); NaN is land.
+    observations : DataArray or Dataset
+        The same variable with gaps.
+    analyses : mapping of str to DataArray or Dataset
+        Their names and maps. Of a dataset, the variable of the truth's name is
+        drawn, and the first ``<name>_error`` found is the predicted error.
+    time : datetime64, str or int, optional
+        Which time to draw: the nearest one, or a position; the middle one where not
+        given.
+    sea : DataArray, optional
+        True or 1 on the sea, on (y, x). Without it, NaN in the truth is land.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Row one: truth, observations, analyses. Row two: the predicted error, if any,
+        and analysis minus truth, with one symmetric scale and the root mean square.
+
+    Raises
+    ------
+    OptionError
+        There is no analysis, or a dataset has no variable of the truth's name.
+    AxesError, GridError
+        The axes of a field are not understood.
+    ImportError
+        matplotlib or cmocean is not installed.
+    """
+    plt = _pyplot()
+    if not analyses:
+        raise OptionError("There is no analysis to compare: give {'name': DataArray}.")
+    clock = truth[find_axes(truth).time].values
+    # From here on a date of the truth, so that every panel shows the same moment.
+    when = clock[len(clock) // 2] if time is None else time
+    when = clock[when] if isinstance(when, int) else when
+    whole = cut(truth, when)
+    seen = cut(_variable(observations, truth.name), when)
+    found = {title: cut(_variable(a, truth.name), when) for title, a in analyses.items()}
+    wrong = [_error(one, whole) for one in found.values()]
+    land = find_land([whole], sea)
+    scale = common_scale([whole, *found.values()])
+    off = common_scale(wrong, signed=True, label="analysis − truth")
+    across = 2 + len(found)
+    inches = size(2, across, whole.grid)
+    figure, axes = plt.subplots(2, across, figsize=inches, layout="compressed")
+    draw(axes[0, 0], whole, land, scale, "truth")
+    draw(axes[0, 1], seen, land, scale, "observations")
+    for ax, (title, one) in zip(axes[0, 2:], found.items(), strict=True):
+        mesh = draw(ax, one, land, scale, title)
+    for ax, one in zip(axes[1, 2:], wrong, strict=True):
+        rms = f"{float((one.field**2).mean() ** 0.5):.2g} {truth.attrs.get('units', '')}"
+        mesh_off = draw(ax, one, land, off, f"error: rms {rms}".rstrip())
+    add_bar(mesh, scale, [axes[0, -1]])
+    add_bar(mesh_off, off, [axes[1, -1]])
+    _draw_predicted(axes[1], analyses, f"{truth.name}_error", land, when)
+    outer_labels(axes)
+    return figure
+
+
+def plan(
+    plan: Plan, ax: PlotAxes | None = None, *, tile: tuple[int, int] | None = None
+) -> PlotAxes:
+    """Draw the tiles of a plan over (y, x): cores, ramps, and one tile with its halo.
+
+    Parameters
+    ----------
+    plan : Plan
+        The tiles.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+    tile : tuple of int, optional
+        Position of the highlighted tile along (y, x); the middle one by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    OptionError
+        There is no such tile.
+    ImportError
+        matplotlib or cmocean is not installed.
+    """
+    plt = _pyplot()
+    from matplotlib.patches import Rectangle
+
+    time, y, x = plan.axes
+    j, i = (y.count // 2, x.count // 2) if tile is None else tile
+    if not (0 <= j < y.count and 0 <= i < x.count):
+        raise OptionError(
+            f"There is no tile {tile}; the plan has {y.count} x {x.count} tiles along (y, x)."
+        )
+    if ax is None:
+        height = min(max(5.5 * y.size / x.size, 2.5), 7.0)
+        _, ax = plt.subplots(figsize=(6.5, height + 1.2), layout="compressed")
+
+    def box(low_y: float, high_y: float, low_x: float, high_x: float, **style: Any) -> None:
+        # A halo that leaves a periodic grid comes in again on its other side.
+        for shift in (-x.size, 0, x.size) if x.periodic else (0,):
+            corner, width = (low_x + shift, low_y), high_x - low_x
+            ax.add_patch(Rectangle(corner, width, high_y - low_y, **style))
+
+    around = (y.start(j), y.start(j) + y.length, x.start(i), x.start(i) + x.length)
+    box(*around, facecolor=ORANGE, alpha=0.15, lw=0)
+    box(y.edges[j], y.edges[j + 1], x.edges[i], x.edges[i + 1], facecolor=ORANGE, alpha=0.45)
+    for edge in y.edges if y.periodic else y.edges[1:-1]:
+        box(edge - y.ramp, edge + y.ramp, 0, x.size, facecolor=BLUE, alpha=0.2, lw=0)
+    for edge in x.edges[:-1] if x.periodic else x.edges[1:-1]:
+        box(0, y.size, edge - x.ramp, edge + x.ramp, facecolor=BLUE, alpha=0.2, lw=0)
+    ax.vlines(x.edges, 0, y.size, color=GREY, lw=0.8)
+    ax.hlines(y.edges, 0, x.size, color=GREY, lw=0.8)
+    box(*around, fill=False, edgecolor=ORANGE, ls="--", lw=1.4)
+    ax.set(xlim=(0, x.size), ylim=(0, y.size), xlabel="x (cells)", ylabel="y (cells)")
+    ax.set_aspect("equal")
+    ax.set_title(
+        f"{y.count} × {x.count} tiles, {time.count} in time; "
+        f"{plan.overhead:.2f} cells solved for each cell",
+        loc="left",
+        fontsize="medium",
+    )
+    key: dict[str, dict[str, Any]] = {
+        "core of one tile": {"facecolor": ORANGE, "alpha": 0.5},
+        "its halo": {"facecolor": ORANGE, "alpha": 0.15, "edgecolor": ORANGE, "ls": "--"},
+        "ramps, where tiles blend": {"facecolor": BLUE, "alpha": 0.25},
+    }
+    ax.legend(
+        [Rectangle((0, 0), 1, 1, **style) for style in key.values()],
+        list(key),
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.12),
+        ncols=3,
+        frameon=False,
+    )
+    return ax
+
+
+def learning_curve(
+    history: Sequence[Mapping[str, float]], ax: PlotAxes | None = None
+) -> PlotAxes:
+    """Draw the losses of a training against its steps.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        One entry per validation, with ``"step"``, and ``"loss"`` or ``"validation"``
+        or both, as the training loop returns them.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With logarithmic losses.
+
+    Raises
+    ------
+    OptionError
+        The history is empty or has no steps.
+    ImportError
+        matplotlib or cmocean is not installed.
+    """
+    plt = _pyplot()
+    if not history or any("step" not in row for row in history):
+        raise OptionError("A history is a list of {'step': ..., 'loss': ...}, not empty.")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.0, 3.4), layout="compressed")
+    lines = (("loss", BLUE, "o", "training"), ("validation", ORANGE, "s", "validation"))
+    for name, colour, marker, label in lines:
+        rows = [row for row in history if name in row]
+        if rows:
+            steps, losses = [row["step"] for row in rows], [row[name] for row in rows]
+            ax.plot(steps, losses, color=colour, marker=marker, ms=3, lw=1.4, label=label)
+    ax.set(xlabel="step", ylabel="loss", yscale="log")
+    for which in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+        which("{x:g}")
+    ax.grid(color="0.9", which="both", lw=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+def _pyplot() -> Any:
+    try:
+        import cmocean  # noqa: F401  asked for here, so that it is not missed half-way
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"Drawing needs matplotlib and cmocean ({error}): "
+            'python -m pip install "xinverse[plot]".'
+        ) from error
+    return plt
+
+
+def _variable(found: xr.DataArray | xr.Dataset, name: Hashable | None) -> xr.DataArray:
+    if isinstance(found, xr.DataArray):
+        return found
+    if name not in found:
+        raise OptionError(
+            f"The truth is {name!r}, and the dataset holds {', '.join(map(repr, found))}. "
+            "Give the variable itself: dataset['name']."
+        )
+    return found[name]
+
+
+def _error(analysis: Panel, truth: Panel) -> Panel:
+    error = aligned_error(analysis.field, truth.field)["error"]
+    return Panel(error.assign_attrs(truth.field.attrs), truth.grid)
+
+
+def _draw_predicted(
+    row: Any,
+    analyses: Mapping[str, xr.DataArray | xr.Dataset],
+    name: str,
+    land: np.ndarray,
+    time: Any,
+) -> None:
+    """The first predicted error, below the truth, and its colours in the free place beside."""
+    row[1].set_axis_off()
+    for title, analysis in analyses.items():
+        if isinstance(analysis, xr.Dataset) and name in analysis:
+            one = cut(analysis[name], time)
+            scale = common_scale([one], label="one standard deviation")
+            mesh = draw(row[0], one, land, scale, f"predicted error, {title}")
+            beside = row[1].inset_axes((0.04, 0.05, 0.045, 0.9))
+            add_bar(mesh, scale, [row[0]], cax=beside)
+            return
+    row[0].set_axis_off()

@@ -83,15 +83,16 @@ class TestLabels:
 
     @pytest.mark.parametrize("as_dataset", [False, True])
     def test_packed_integers_are_unpacked(self, as_dataset):
-        plain = sea_level(dtype="<f4").round(1)
-        packed = plain.copy(data=(plain.values * 10).round())
-        packed = packed.fillna(-999).astype(">i2")
-        packed.attrs |= {"scale_factor": 0.1, "_FillValue": np.int16(-999)}
+        plain = sea_level(dtype="<f4")
+        packed = (plain * 10).round().fillna(-999).astype(">i2").assign_attrs(plain.attrs)
+        packed.attrs |= {"scale_factor": np.float32(0.1), "_FillValue": np.int16(-999)}
+        expected = fill(xr.decode_cf(packed.to_dataset()).sla)
         result = fill(packed.to_dataset() if as_dataset else packed)
         result = result.sla if as_dataset else result
-        assert result.dtype == np.float32
+        assert result.dtype == expected.dtype == np.float32
         assert not {"scale_factor", "_FillValue"} & set(result.attrs)
-        assert_close(result, fill(plain))
+        assert_close(result, expected)
+        assert_close(result, fill(plain), within=0.01)
 
     def test_an_array_without_a_name_stays_without(self):
         data = sea_level().rename(None)
@@ -101,9 +102,9 @@ class TestLabels:
 
     def test_a_result_survives_a_store(self, tmp_path):
         data = sea_level(chunks={"time": 2})
-        result = fill(data.to_dataset(), error=True).drop_vars("depth_of_bottom")
-        result.to_zarr(tmp_path / "l4.zarr")
-        with xr.open_zarr(tmp_path / "l4.zarr") as stored:
+        result = fill(data.drop_vars(["depth_of_bottom", "source"]).to_dataset(), error=True)
+        result.to_zarr(tmp_path / "l4.zarr", consolidated=False)
+        with xr.open_zarr(tmp_path / "l4.zarr", consolidated=False) as stored:
             xr.testing.assert_allclose(stored, result)
             assert stored.sla.attrs["history"] == result.sla.attrs["history"]
 
@@ -212,13 +213,12 @@ class TestDirections:
     @pytest.mark.parametrize("chunks", [None, {"lon": 9}])
     def test_the_halo_wraps_at_the_dateline(self, tiles, chunks):
         shape = (1, 5, 360)
-        data = sea_level(shape=shape, longitude="from -180")
+        data = sea_level(shape=shape, longitude="from -180").drop_vars("depth_of_bottom")
         data = data.assign_coords(lon=("lon", np.arange(-179.5, 180), data.lon.attrs))
-        data = xr.where((data.lon == 179.5) & (data.lat == data.lat[2]), 1.0, np.nan)
-        data = data.transpose(*DIMS).assign_attrs(units="m")
+        data[:] = np.nan
+        data[0, 2, 359] = 1.0
         lazy = data if chunks is None else data.chunk(chunks)
         result = fill(lazy, length_scale=300, tile={"x": 360 // tiles}).isel(time=0, lat=2)
-        assert_close(result.sel(lon=-179.5), result.sel(lon=178.5), within=np.inf)
         np.testing.assert_allclose(result.sel(lon=-179.5), result.sel(lon=178.5), rtol=1e-4)
         np.testing.assert_allclose(result.sel(lon=-177.5), result.sel(lon=176.5), rtol=1e-4)
         assert result.sel(lon=-179.5) > 0.8
@@ -359,7 +359,7 @@ class TestOutputs:
 
     def test_members_have_the_mean_and_the_error_of_the_analysis(self):
         data = sea_level()
-        result = fill(data, error=True, members=80, variance=400.0, noise=4.0, tile=TILES)
+        result = fill(data, error=True, members=50, variance=400.0, noise=4.0, tile=TILES)
         members = result.sla_members
         assert members.dims == ("member", *data.dims)
         assert members.attrs == data.attrs
@@ -367,7 +367,7 @@ class TestOutputs:
         away = (members.mean("member") - result.sla) / error
         assert abs(float(away.mean())) < 0.1
         spread = members.std("member", ddof=1) / error
-        assert float((spread**2).mean()) == pytest.approx(1, abs=0.06)
+        assert float((spread**2).mean()) == pytest.approx(1, abs=0.08)
 
     def test_members_follow_the_seed(self):
         data = sea_level()
@@ -448,15 +448,23 @@ def test_a_tile_equals_the_whole(halo, largest, usual):
     assert float(np.sqrt((difference**2).mean())) < usual
 
 
-def test_there_is_no_seam():
+@pytest.mark.parametrize(
+    ("shape", "tile"), [((6, 64, 64), {"y": 16, "x": 16}), ((32, 24, 24), {"time": 8})]
+)
+def test_there_is_no_seam(shape, tile):
     """The error along the edges of tiles, and the steps over them, are those elsewhere."""
-    truth, data = simulated((6, 64, 64), share=0.05, runs=20)
-    tiled = data.inverse.interpolate(tile={"y": 16, "x": 16}, **KNOWN)
-    whole = data.inverse.interpolate(tile=WHOLE, **KNOWN)
-    assert xinverse.plan_tiles(data, tile={"y": 16, "x": 16}, **KNOWN).counts == (1, 4, 4)
-    cells = np.arange(64)
-    along = ((cells + 2) % 16 < 4) & (cells > 8) & (cells < 56)
-    edge = along[:, None] | along
+    truth, data = simulated(shape, share=0.05, runs=12)
+    tiled = data.inverse.interpolate(tile=tile, **KNOWN)
+    whole = data.inverse.interpolate(tile=plan(shape, shape, (0, 0, 0)), **KNOWN)
+    counts = xinverse.plan_tiles(data, tile=tile, **KNOWN).counts
+    assert counts == tuple(
+        n // tile.get(axis, n) for n, axis in zip(shape, ("time", "y", "x"), strict=True)
+    )
+    edge = np.zeros(shape, bool)
+    for axis, (size, count) in enumerate(zip(shape, counts, strict=True)):
+        for cut in range(size // count, size, size // count):
+            near = np.arange(size)[cut - 2 : cut + 2]
+            edge[(*[slice(None)] * axis, near)] = True
 
     def excess(field: xr.DataArray, squared) -> float:
         """What is found at the edges, as a share of what is found elsewhere."""
@@ -464,8 +472,9 @@ def test_there_is_no_seam():
         return float(np.sqrt(values[..., edge].mean() / values[..., ~edge].mean()))
 
     def steps(field: xr.DataArray) -> xr.DataArray:
-        return field.differentiate("y") ** 2 + field.differentiate("x") ** 2
+        return sum(field.differentiate(name) ** 2 for name in ("time", "y", "x"))
 
     for squared in (lambda field: (field - truth) ** 2, steps):
+        assert excess(tiled, squared) < 1.02
         # The same cells in the whole solve, so that the draw of the field does not count.
         assert excess(tiled, squared) == pytest.approx(excess(whole, squared), rel=0.02)

@@ -153,12 +153,12 @@ def outer_labels(axes: Any) -> None:
     """Leave the coordinates to the panels at the left and bottom of an array of axes."""
     down, across = axes.shape
     for j, i in np.ndindex(down, across):
-        left = i == 0 or not axes[j, i - 1].axison
-        below = j == down - 1 or not axes[j + 1, i].axison
-        axes[j, i].tick_params(labelleft=left, labelbottom=below)
+        left = not any(ax.axison for ax in axes[j, :i])
+        lowest = not any(ax.axison for ax in axes[j + 1 :, i])
+        axes[j, i].tick_params(labelleft=left, labelbottom=lowest)
         if not left:
             axes[j, i].set_ylabel("")
-        if not below:
+        if not lowest:
             axes[j, i].set_xlabel("")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import xarray as xr
 
@@ -12,6 +13,20 @@ from xinverse.fields.summary import summarise
 from xinverse.verbs.interpolate import interpolate
 
 __all__ = ["InverseAccessor"]
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def _documented_as(verb: Callable[..., Any]) -> Callable[[Verb], Verb]:
+    """Give a method the docstring of the verb that it forwards to, without ``obj``."""
+
+    def document(method: Verb) -> Verb:
+        method.__doc__ = re.sub(
+            r"    obj : .*?\n(?=    \w+ : )", "", verb.__doc__ or "", flags=re.S
+        )
+        return method
+
+    return document
 
 
 @xr.register_dataset_accessor("inverse")
@@ -28,7 +43,8 @@ class InverseAccessor:
     def __init__(self, obj: xr.Dataset | xr.DataArray) -> None:
         self._obj = obj
 
-    def interpolate(
+    @_documented_as(interpolate)
+    def interpolate(  # noqa: D102  documented by the verb
         self,
         method: str = "oi",
         *,
@@ -44,7 +60,6 @@ class InverseAccessor:
         progress: bool | None = None,
         **options: Any,
     ) -> xr.Dataset | xr.DataArray:
-        """Fill the gaps; see :func:`xinverse.interpolate`."""
         return interpolate(
             self._obj,
             method,

@@ -159,7 +159,7 @@ def comparison(
     for ax, (title, one) in zip(axes[0, 2:], found.items(), strict=True):
         mesh = draw(ax, one, land, scale, title)
     for ax, one in zip(axes[1, 2:], wrong, strict=True):
-        rms = f"{float((one.field**2).mean() ** 0.5):.2g} {truth.attrs.get('units', '')}"
+        rms = f"{float((one.field**2).mean() ** 0.5):#.2g} {truth.attrs.get('units', '')}"
         mesh_off = draw(ax, one, land, off, f"error: rms {rms}".rstrip())
     add_bar(mesh, scale, [axes[0, -1]])
     add_bar(mesh_off, off, [axes[1, -1]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -117,8 +118,10 @@ class Method(ABC, Generic[Options]):
         known = {f.name: f for f in fields(self.options_type)}  # type: ignore[arg-type]  # a dataclass
         unknown = sorted(set(given) - set(known))
         if unknown:
+            near = [n for name in unknown for n in get_close_matches(name, known, n=1)]
+            hint = f" Did you mean {' and '.join(map(repr, near))}?" if near else ""
             raise OptionError(
-                f"method={self.name!r} has no option {', '.join(map(repr, unknown))}. "
+                f"method={self.name!r} has no option {', '.join(map(repr, unknown))}.{hint} "
                 f"Its options are {', '.join(map(repr, known))}."
             )
         needed = [n for n, f in known.items() if f.default is MISSING and n not in given]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ class OIOptions:
     background: float | None = None
     fit: bool = False
     seed: int = 0
-    tolerance: float = 1e-6
+    tolerance: float = 1e-7
 
     def __post_init__(self) -> None:
         for name in ("length_scale", "time_scale", "tolerance"):
@@ -153,7 +154,6 @@ def _prior(
     options: OIOptions,
     coordinates: tuple[np.ndarray, np.ndarray, np.ndarray],
     variance: float,
-    dtype: torch.dtype,
     device: Any,
 ) -> GaussianPrior:
     import torch
@@ -167,7 +167,7 @@ def _prior(
         "variance": variance,
         "temporal": options.temporal,
     }
-    axes = [(a - a[0]).to(dtype) for a in axes]
+    axes = [a - a[0] for a in axes]
     if options.covariance == "gaussian":
         return KroneckerGaussian(*axes, **common)
     return CirculantGaussian(*axes, space=options.covariance, **common)
@@ -193,8 +193,8 @@ def posterior(
     observed = problem.observed
     if options.fit:
         options, found = _fit(problem, options, anomaly, found, coordinates)
-    exact = _prior(options, coordinates, found.variance, torch.float64, device)
-    rough = _prior(options, coordinates, found.variance, torch.float32, device)
+    exact = _prior(options, coordinates, found.variance, device)
+    rough = deepcopy(exact).float()  # the same modes, in the same order and with the same signs
     cells = torch.as_tensor(np.argwhere(observed), device=device)
     noise = torch.as_tensor(found.noise_variance, device=device)
     y = torch.as_tensor(anomaly[observed].astype("float64"), device=device)

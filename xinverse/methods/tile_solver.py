@@ -133,6 +133,7 @@ class TileSolver:
                 "its options and the range of the values there."
             )
         if self.keep_observed and "mean" in self.outputs:
+            solved = solved.astype(self.dtype)
             mean = solved[self.outputs.index("mean")]
             seen = np.isfinite(y[tile.keep])
             mean[seen] = y[tile.keep][seen]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["SPACE_KERNELS", "TIME_KERNELS", "Kernel", "reach"]
+__all__ = ["SPACE_KERNELS", "TIME_KERNELS", "Kernel", "envelope", "reach"]
 
 Kernel = Callable[[Tensor, float], Tensor]
 
@@ -67,3 +67,15 @@ def reach(kernel: Kernel, below: float, unit: float = 0.01, farthest: float = 60
     distance = torch.arange(0, farthest, unit, dtype=torch.float64)
     above = torch.nonzero(kernel(distance, 1.0).abs() >= below)
     return float(distance[int(above.max())]) + unit
+
+
+def envelope(kernel: Kernel, distance: Tensor, scale: float) -> Tensor:
+    """Largest size of the correlation at a distance or beyond it.
+
+    A correlation that crosses zero is small at the crossing, and not behind it.
+    """
+    unit, farthest = 0.01, 60.0
+    steps = torch.arange(0, farthest, unit, dtype=distance.dtype, device=distance.device)
+    bound = kernel(steps, 1.0).abs().flip(0).cummax(0).values.flip(0)
+    index = (distance / (scale * unit)).floor().clamp(max=len(steps) - 1)
+    return bound[index.long()]

@@ -40,6 +40,7 @@ class ConjugateGradient(Solver):
         b: Tensor,
         x0: Tensor | None = None,
         preconditioner: Callable[[Tensor], Tensor] | None = None,
+        tolerance: Tensor | None = None,
     ) -> Solution:
         """Solve for ``b`` of shape ``(batch, *shape)``.
 
@@ -53,6 +54,8 @@ class ConjugateGradient(Solver):
             First guess; zero where none is given.
         preconditioner : callable, optional
             Applies an approximate inverse of A.
+        tolerance : Tensor, optional
+            One for each element of the batch, ``(batch,)``, in place of the solver's.
 
         Returns
         -------
@@ -67,11 +70,13 @@ class ConjugateGradient(Solver):
         slope = _dot(residual, z)
         scale = slope if x0 is None else _dot(b, precondition(b))
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+        wanted = torch.as_tensor(self.tolerance if tolerance is None else tolerance).to(scale)
+        limit = wanted.reshape(-1, *[1] * (b.ndim - 1)) ** 2 * scale
+        active = slope > limit
         history = [_worst(slope / scale)]
         iterations = 0
-        while history[-1] > self.tolerance and iterations < self.max_iterations:
+        while bool(active.any()) and iterations < self.max_iterations:
             image = matvec(direction)
-            active = slope > self.tolerance**2 * scale
             step = torch.where(active, slope / _dot(direction, image), torch.zeros_like(slope))
             x += step * direction
             residual -= step * image
@@ -79,9 +84,11 @@ class ConjugateGradient(Solver):
             previous, slope = slope, torch.where(active, _dot(residual, z), slope)
             ratio = torch.where(active, slope / previous, torch.zeros_like(slope))
             direction = z + ratio * direction
+            active = slope > limit
             iterations += 1
             history.append(_worst(slope / scale))
-        return Solution(x, iterations, history[-1] <= self.tolerance, history)
+        watched = torch.stack(history).tolist()
+        return Solution(x, iterations, bool((slope.abs() <= limit).all()), watched)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -89,6 +96,6 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
 
 
-def _worst(squares: Tensor) -> float:
+def _worst(squares: Tensor) -> Tensor:
     """Largest relative residual of the batch."""
-    return float(squares.max().clamp(min=0).sqrt()) if squares.numel() else 0.0
+    return squares.max().clamp(min=0).sqrt() if squares.numel() else squares.new_zeros(())

@@ -116,7 +116,7 @@ class AxisPlan:
 class Tile:
     """One tile: which cells it is solved on, and which part of it is kept.
 
-    Attributes
+    Parameters
     ----------
     index : tuple of int
         Position in the plan, along (time, y, x).
@@ -138,7 +138,7 @@ class Tile:
 class Plan:
     """Tiles over (time, y, x).
 
-    Attributes
+    Parameters
     ----------
     axes : tuple of AxisPlan
         Along (time, y, x).
@@ -173,7 +173,18 @@ class Plan:
         return solved / float(np.prod([a.size for a in self.axes]))
 
     def tile(self, index: Index) -> Tile:
-        """The tile at a position along (time, y, x)."""
+        """The tile at a position along (time, y, x).
+
+        Parameters
+        ----------
+        index : tuple of int
+            The position.
+
+        Returns
+        -------
+        Tile
+            Its cells and what is kept of them.
+        """
         pairs = list(zip(self.axes, index, strict=True))
         start = tuple(a.start(k) for a, k in pairs)
         read = tuple(a.read(k) for a, k in pairs)
@@ -181,12 +192,24 @@ class Plan:
         return Tile(index, start, read, keep)  # type: ignore[arg-type]  # three of each
 
     def indices(self) -> Iterator[Index]:
-        """The positions of all tiles, time slowest."""
+        """The positions of all tiles, time slowest.
+
+        Returns
+        -------
+        iterator of tuple of int
+            Along (time, y, x).
+        """
         t, y, x = map(range, self.counts)
         return product(t, y, x)
 
     def tiles(self) -> Iterator[Tile]:
-        """All tiles, time slowest."""
+        """All tiles, time slowest.
+
+        Returns
+        -------
+        iterator of Tile
+            In the order of `indices`.
+        """
         return map(self.tile, self.indices())
 
     def misfit(self, chunks: tuple[tuple[int, ...], ...]) -> float:
@@ -224,7 +247,20 @@ class Plan:
         return "\n".join(lines)
 
     def plot(self, ax: PlotAxes | None = None, **kwargs: Any) -> PlotAxes:
-        """Draw cores, ramps and halos over (y, x); see `xinverse.plot.plan`."""
+        """Draw cores, ramps and halos over (y, x).
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure where not given.
+        **kwargs
+            Of `xinverse.plot.plan`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            What was drawn on.
+        """
         from xinverse.plot import plan as draw
 
         return draw(self, ax=ax, **kwargs)

@@ -173,7 +173,8 @@ def _common(
     error: bool, members: int | None, keep_observed: bool, device: str | None, progress: Any
 ) -> dict[str, Any]:
     """The keywords that every method shares, checked."""
-    for name, value in (("error", error), ("keep_observed", keep_observed)):
+    switches = {"error": error, "keep_observed": keep_observed, "progress": progress or False}
+    for name, value in switches.items():
         if not isinstance(value, bool | np.bool_):
             raise OptionError(f"{name}={value!r}: expected True or False.")
     whole = isinstance(members, int | np.integer) and not isinstance(members, bool)

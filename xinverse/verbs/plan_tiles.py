@@ -30,9 +30,17 @@ def plan_tiles(
     ----------
     obj : Dataset or DataArray
         Of a dataset, its first field is planned for.
-    method, weights, dims, tile, **options
-        As for `xinverse.interpolate`; the plan depends on nothing else but the grid
-        and the option ``memory_budget``.
+    method : str
+        As for `xinverse.interpolate`, and so are all that follow. The plan depends on
+        nothing else but the grid and the option ``memory_budget``.
+    weights : str or path, optional
+        Of learned methods.
+    dims : mapping, optional
+        Dimension names of ``"time"``, ``"y"`` and ``"x"``.
+    tile : "auto", mapping or Plan
+        Cells of the cores of the tiles.
+    **options
+        The method's own.
 
     Returns
     -------

@@ -1,0 +1,145 @@
+"""The learned method with the weights that the package ships."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from dask_counting import raise_if_dask_computes
+
+import xinverse
+from xinverse.errors import GridError, OptionError, UnitsError, WeightsError
+from xinverse.learning.network import FourDVarNet
+from xinverse.methods.base import Problem
+from xinverse.methods.four_dvarnet import window_starts
+from xinverse.osse import observe
+from xinverse.osse.nature import Ocean, nature_runs
+from xinverse.scores import normalised_mse
+from xinverse.weights import describe
+
+
+@pytest.fixture(scope="module")
+def truth() -> xr.DataArray:
+    ocean = Ocean(spacing_km=14.0, rossby_radius_km=28.0, shear=0.11, latitude=33.0)
+    (run,) = nature_runs([ocean], days=40, spinup=200, size=64, seed=3)
+    return run
+
+
+@pytest.fixture(scope="module")
+def l3(truth: xr.DataArray) -> xr.Dataset:
+    return observe(truth, ["nadir:4"], noise=0.02, seed=5)
+
+
+@pytest.fixture(scope="module")
+def network() -> FourDVarNet:
+    reference = describe(None, "4dvarnet")
+    network = FourDVarNet.from_config(reference.card.config)
+    network.load_state_dict(reference.load())
+    return network.requires_grad_(False)
+
+
+def test_it_beats_its_background_on_an_ocean_that_it_never_saw(truth, l3):
+    filled = l3.inverse.interpolate(method="4dvarnet", noise=0.02)
+    oi = l3.inverse.interpolate(method="oi", noise=0.02, length_scale=90, time_scale=10)
+    days = slice(10, -10)
+    learned = float(normalised_mse(filled.ssh[days], truth[days]))
+    assert learned < 0.9 * float(normalised_mse(oi.ssh[days], truth[days]))
+
+
+def test_a_window_is_the_same_alone_and_in_a_batch(network):
+    torch.manual_seed(0)
+    shape = (3, network.window, 33, 40)
+    background, y = torch.randn(shape), torch.randn(shape)
+    background[1] *= 50  # a partner of another amplitude changes nothing
+    observed = torch.rand(shape) < 0.05
+    together = network(background, y, observed)
+    alone = network(background[:1], y[:1], observed[:1])
+    assert not together.requires_grad
+    torch.testing.assert_close(together[:1], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_a_step_does_not_depend_on_the_size_of_the_tile(network):
+    torch.manual_seed(1)
+    shape = (1, network.window, 120, 120)
+    background, y = torch.randn(shape), torch.randn(shape)
+    observed = torch.rand(shape) < 0.05
+    inner = (slice(None), slice(None), slice(0, 80), slice(0, 80))
+    whole = network(background, y, observed)
+    part = network(background[inner], y[inner], observed[inner])
+    # The far corner is as near to the edge in both.
+    torch.testing.assert_close(part[..., :20, :20], whole[..., :20, :20], rtol=1e-4, atol=1e-4)
+
+
+def test_land_stays_out_and_is_not_filled(l3):
+    sea = np.ones((64, 64), bool)
+    sea[20:30, 10:25] = False
+    filled = l3.ssh.inverse.interpolate(method="4dvarnet", noise=0.02, mask=sea)
+    assert np.isnan(filled.values[:, ~sea]).all()
+    assert np.isfinite(filled.values[:, sea]).all()
+
+
+def test_lazy_is_eager(l3):
+    tile = {"time": 20, "x": 40}
+    eager = l3.ssh.inverse.interpolate(method="4dvarnet", noise=0.02, tile=tile)
+    chunked = l3.chunk(time=13, latitude=30, longitude=64)
+    with raise_if_dask_computes():
+        lazy = chunked.ssh.inverse.interpolate(method="4dvarnet", noise=0.02, tile=tile)
+    assert lazy.chunks == chunked.ssh.chunks
+    assert float(abs(lazy.compute() - eager).max()) < 1e-5 * float(eager.std())
+
+
+def test_the_background_may_be_a_variable(truth, l3):
+    ds = l3.assign(first=truth + 0.0)
+    filled = ds.ssh.inverse.interpolate(method="4dvarnet", background=ds["first"], noise=0.02)
+    assert float(normalised_mse(filled[10:-10], truth[10:-10])) < 0.01
+
+
+def test_a_day_is_solved_about_twice():
+    def problem(days: int, first: int, keep: slice) -> Problem:
+        empty = np.zeros((days, 2, 2))
+        cells = (np.arange(first, first + days), np.arange(2), np.arange(2))
+        sea = np.ones((2, 2), bool)
+        return Problem(empty, None, sea, {}, cells, (keep, slice(0, 2), slice(0, 2)))
+
+    whole = window_starts(problem(100, 0, slice(0, 100)), 11, 5)
+    solved = np.zeros(100, int)
+    for start in whole:
+        solved[start : start + 11] += 1
+    assert solved.min() >= 1
+    assert solved.mean() < 2.5
+    part = window_starts(problem(60, 30, slice(15, 45)), 11, 5)
+    reaching = {s for s in whole if s + 11 > 45 and s < 75}
+    assert {s + 30 for s in part} == reaching  # two tiles use the same windows
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (
+            lambda d: d.isel(time=slice(0, 8)),
+            GridError,
+            "8 time steps.*window of the weights is",
+        ),
+        (lambda d: d.isel(time=np.r_[0:20, 22:40]), WeightsError, "regular"),
+        (lambda d: d.assign_attrs(units="cm"), UnitsError, "cm"),
+        (lambda d: d.coarsen(latitude=2, longitude=2).mean(), WeightsError, "8.*18"),
+        (
+            lambda d: d.rename("sst").assign_attrs(standard_name="sea_surface_temperature"),
+            WeightsError,
+            "sea_surface_height",
+        ),
+    ],
+    ids=["short", "irregular", "units", "spacing", "variable"],
+)
+def test_fields_that_the_weights_were_not_made_for(l3, change, error, text):
+    with pytest.raises(error, match=text):
+        change(l3.ssh).inverse.interpolate(method="4dvarnet")
+
+
+def test_options_are_checked(l3):
+    with pytest.raises(OptionError, match="gives no error"):
+        l3.ssh.inverse.interpolate(method="4dvarnet", error=True)
+    with pytest.raises(OptionError, match="stride"):
+        l3.ssh.inverse.interpolate(method="4dvarnet", stride=0)
+    assert "4dvarnet" in repr(xinverse.methods())

@@ -23,6 +23,7 @@ from xinverse.errors import (
     TileError,
     UnitsError,
     UnknownNameError,
+    WeightsError,
     XinverseError,
 )
 from xinverse.tiling import plan
@@ -34,6 +35,15 @@ BUILTIN = {OptionError: TypeError, UnknownNameError: KeyError}
 
 def sea_level(**layout) -> xr.DataArray:
     return build(Layout(shape=SHAPE, **layout)).drop_vars(["cycle", "source"])
+
+
+def fine(data: xr.DataArray) -> xr.DataArray:
+    """Two windows of daily maps, 1/8 degree: what the bundled weights were trained for."""
+    longer = xr.concat([data, data, data, data], "time").assign_coords(
+        time=DAYS[0] + np.arange(24) * DAY, lat=("lat", LAT / 4, data.lat.attrs)
+    )
+    longer = longer.assign_coords(lon=("lon", LON / 2, data.lon.attrs))
+    return longer.assign_attrs(standard_name="sea_surface_height_above_sea_level")
 
 
 @dataclass
@@ -60,6 +70,7 @@ def replaced(array: Any, position: int, value: Any) -> Any:
 LAT = -20 + 0.5 * np.arange(10)
 LON = 10 + 0.25 * np.arange(14)
 DAYS = np.datetime64("2020-02-27", "ns") + np.arange(6) * np.timedelta64(1, "D")
+DAY = np.timedelta64(1, "D")
 MAP = xr.DataArray(np.ones((10, 14)), {"lat": LAT, "lon": LON}, ("lat", "lon"))
 CUBE = xr.DataArray(np.ones(SHAPE), {"time": DAYS, "lat": LAT, "lon": LON}, DIMS, name="sigma")
 
@@ -118,6 +129,18 @@ AT_THE_CALL = {
         r"spacing of y or x varies\. Interpolate.*covariance='gaussian'",
         moved("lat", replaced(LAT, 9, -15.0)),
         {"covariance": "matern32"},
+    ),
+    "irregular times": Mistake(
+        WeightsError,
+        r"need a regular time step of 1 days; the time steps of this grid differ\. Resample",
+        lambda data: fine(data).isel(time=[*range(20), 23]),
+        {"method": "4dvarnet", "length_scale": None, "noise": 0.02},
+    ),
+    "an error that a method does not give": Mistake(
+        OptionError,
+        r"method='4dvarnet' gives no error\. method='oi' does; xinverse.methods\(\) lists",
+        fine,
+        {"method": "4dvarnet", "error": True},
     ),
     "a coordinate out of order": Mistake(
         GridError,

@@ -133,7 +133,19 @@ def compare(page: Path, promised: Block, block: Block, printed: str) -> None:
         pytest.fail(f"{page.name}, line {promised.line}: {difference}")
 
 
-@pytest.mark.filterwarnings("error:::xinverse")
+@pytest.fixture
+def registries_as_before(monkeypatch):
+    """What a page registers is forgotten after it."""
+    from xinverse.methods.base import METHODS
+    from xinverse.operators import OPERATORS
+    from xinverse.priors import PRIORS
+    from xinverse.solvers import SOLVERS
+
+    for registry in (METHODS, OPERATORS, PRIORS, SOLVERS):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+@pytest.mark.usefixtures("registries_as_before")
 @pytest.mark.parametrize("name", PAGES)
 def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

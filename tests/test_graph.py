@@ -227,7 +227,7 @@ def test_what_is_wrong_with_the_values_is_said_when_they_are_computed():
         empty = empty.inverse.interpolate(**OPTIONS | {"background": None})
     with pytest.raises(DataError, match=r"variable 'sla', days .* has infinite values: \d+"):
         infinite.compute()
-    with pytest.raises(DataError, match="Nothing is observed in variable 'sla', days 0 to 4"):
+    with pytest.raises(DataError, match="Nothing is observed in variable 'sla', days "):
         empty.compute()
 
 

@@ -17,7 +17,7 @@ from xinverse.fields.grid import Grid
 from xinverse.methods.oi import BYTES_PER_CELL
 from xinverse.methods.registry import find
 from xinverse.tiling import Plan, plan
-from xinverse.tiling.plan import AxisPlan
+from xinverse.tiling.axis import AxisPlan
 from xinverse.verbs.prepare import plan_for
 
 

@@ -62,7 +62,7 @@ plt.show()
 
 # %%
 folder = Path(tempfile.mkdtemp())
-seen.chunk(time=10, latitude=32, longitude=32).to_zarr(folder / "l3.zarr", consolidated=False)
+seen.chunk(time=10, latitude=32, longitude=32).to_zarr(folder / "l3.zarr", zarr_format=2)
 
 # %% [markdown]
 # ## Open it, and see what xinverse understands
@@ -70,7 +70,7 @@ seen.chunk(time=10, latitude=32, longitude=32).to_zarr(folder / "l3.zarr", conso
 # From here on, `ds` could be your own data. It is opened with dask, so that nothing is read yet.
 
 # %%
-ds = xr.open_zarr(folder / "l3.zarr", consolidated=False)
+ds = xr.open_zarr(folder / "l3.zarr")
 ds.inverse
 
 # %% [markdown]
@@ -95,8 +95,8 @@ oi.ssh
 
 # %%
 with ProgressBar():
-    oi.to_zarr(folder / "l4-oi.zarr", consolidated=False)
-oi = xr.open_zarr(folder / "l4-oi.zarr", consolidated=False)
+    oi.to_zarr(folder / "l4-oi.zarr", zarr_format=2)
+oi = xr.open_zarr(folder / "l4-oi.zarr")
 
 # %% [markdown]
 # Every gap is filled, and the island is not:
@@ -157,8 +157,8 @@ for card in cards().values():
 # %%
 net = ds.inverse.interpolate(method="4dvarnet", noise=0.02)
 with ProgressBar():
-    net.to_zarr(folder / "l4-4dvarnet.zarr", consolidated=False)
-net = xr.open_zarr(folder / "l4-4dvarnet.zarr", consolidated=False)
+    net.to_zarr(folder / "l4-4dvarnet.zarr", zarr_format=2)
+net = xr.open_zarr(folder / "l4-4dvarnet.zarr")
 
 # %% [markdown]
 # ## Side by side

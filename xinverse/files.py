@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,12 @@ def open_lazily(path: str | os.PathLike[str]) -> xr.Dataset:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}. Give a Zarr store or a NetCDF file.")
-    if path.is_dir():
-        return xr.open_dataset(path, engine="zarr", chunks={}, consolidated=False)
-    return xr.open_dataset(path, chunks={})
+    if not path.is_dir():
+        return xr.open_dataset(path, chunks={})
+    with warnings.catch_warnings():
+        # A local store opens as quickly without consolidated metadata.
+        warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
+        return xr.open_zarr(path)
 
 
 def write(
@@ -86,9 +90,11 @@ def write(
     # within one file system only.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         whole = Path(folder) / path.name
-        with _bar() if progress else nullcontext():
+        with _bar() if progress else nullcontext(), warnings.catch_warnings():
+            # Consolidated metadata are what xarray looks for, whatever the format's version.
+            warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
             if path.suffix == ZARR:
-                ds.to_zarr(whole, mode="w", consolidated=False)
+                ds.to_zarr(whole, mode="w")
             else:
                 ds.to_netcdf(whole)
         if path.is_dir() and not path.is_symlink():

@@ -181,7 +181,7 @@ class Method(ABC, Generic[Options]):
 
         Returns
         -------
-        ndarray, shape (len(problem.outputs), *kept shape)
+        ndarray, shape (outputs, nt, ny, nx)
             The part of the tile that is kept, land not yet masked.
         """
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FourDVarNetMethod", "FourDVarNetOptions", "window_starts"]
 
-BYTES_PER_CELL = 300
-
 # Cells of context beyond which the network's answer no longer changes noticeably.
 NETWORK_HALO = 24
 
@@ -88,6 +86,7 @@ class FourDVarNetMethod(Method[FourDVarNetOptions]):
     options_type = FourDVarNetOptions
     field_options = ("noise", "background")
     learned = True
+    bytes_per_cell = 300  # the background's, and the windows that are solved together
     regular = ("time", "space")
 
     def check(
@@ -118,7 +117,7 @@ class FourDVarNetMethod(Method[FourDVarNetOptions]):
         t, y, x = correlation_halo(grid, scales.length_scale, scales.time_scale)
         days = max(t, _card(weights).window)
         halo = (days, max(y, NETWORK_HALO), max(x, NETWORK_HALO))
-        return largest_tile(grid, halo, BYTES_PER_CELL, budget)
+        return largest_tile(grid, halo, self.bytes_per_cell, budget)
 
     def solve(
         self,
@@ -150,7 +149,7 @@ class FourDVarNetMethod(Method[FourDVarNetOptions]):
         keep = problem.keep
         starts = window_starts(problem, network.window, options.stride)
         field = _slide(network, problem, first.float() / scale, anomaly / scale, starts)
-        mean = field[:, keep[1], keep[2]].cpu().numpy() * scale + level
+        mean = field[:, keep[1], keep[2]].double().cpu().numpy() * scale + level
         return mean[None]
 
 

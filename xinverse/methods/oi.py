@@ -32,10 +32,6 @@ __all__ = ["OIOptions", "OptimalInterpolation", "Statistics", "posterior", "stat
 COVARIANCES = ("gaussian", "matern12", "matern32", "matern52", "arhan-colin")
 TEMPORAL = ("gaussian", "exponential")
 
-# Bytes that a solve holds for each cell of its tile: observations and background,
-# the maps in float32 and float64, and the working fields of the products.
-BYTES_PER_CELL = 120
-
 
 def _positive(name: str, value: object) -> None:
     if (
@@ -237,6 +233,9 @@ class OptimalInterpolation(Method[OIOptions]):
     options_type = OIOptions
     field_options = ("noise", "background")
     gives = ("error", "members")
+    # Observations and background, the maps in float32 and float64, and the working fields
+    # of the products.
+    bytes_per_cell = 120
 
     def check(self, grid: Grid, options: OIOptions, weights: WeightsRef | None = None) -> None:
         """Matérn and Arhan-Colin covariances need a regular grid in space."""
@@ -253,7 +252,7 @@ class OptimalInterpolation(Method[OIOptions]):
     ) -> Footprint:
         """Halo of two scales; core as large as memory and the local metric allow."""
         halo = correlation_halo(grid, options.length_scale, options.time_scale)
-        return largest_tile(grid, halo, BYTES_PER_CELL, budget)
+        return largest_tile(grid, halo, self.bytes_per_cell, budget)
 
     def solve(
         self,
@@ -269,19 +268,39 @@ class OptimalInterpolation(Method[OIOptions]):
         keep = problem.keep
         base = level[keep] if isinstance(level, np.ndarray) else level
         solved, y, options = posterior(problem, options, anomaly, device)
-        results = []
-        with torch.no_grad():
-            for output in problem.outputs:
-                if output == "mean":
-                    field = solved.mean(y[None])[0][keep].cpu().numpy() + base
-                elif output == "error":
-                    wanted = torch.as_tensor(problem.sea, device=device)
-                    field = solved.error(keep, wanted).cpu().numpy()
-                else:
-                    noise, shocks = _draw(problem, options.seed, int(output.split()[1]), solved)
-                    field = solved.sample(y, noise, shocks)[0][keep].cpu().numpy() + base
-                results.append(field)
+        try:
+            with torch.no_grad():
+                results = [
+                    _output(output, problem, options, solved, y, base)
+                    for output in problem.outputs
+                ]
+        except ArithmeticError as error:
+            raise DataError(f"The analysis of {problem.where} failed. {error}") from error
         return np.stack(results)
+
+
+def _output(
+    output: str,
+    problem: Problem,
+    options: OIOptions,
+    solved: GaussianPosterior,
+    y: torch.Tensor,
+    base: Any,
+) -> np.ndarray:
+    """One of the outputs, on the cells that are kept."""
+    import torch
+
+    keep = problem.keep
+    if output == "error":
+        wanted = torch.as_tensor(problem.sea, device=y.device)
+        return solved.error(keep, wanted).cpu().numpy()
+    if output == "mean":
+        field = solved.mean(y[None])
+    else:
+        noise, shocks = _draw(problem, options.seed, int(output.split()[1]), solved)
+        field = solved.sample(y, noise, shocks)
+    filled: np.ndarray = field[0][keep].double().cpu().numpy() + base
+    return filled
 
 
 def _draw(

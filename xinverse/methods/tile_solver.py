@@ -145,10 +145,10 @@ class TileSolver:
         with occupy(self.device) as device:
             try:
                 return find(self.method).solve(problem, self.options, self.weights, device)
-            except LinAlgError as error:
+            except (ArithmeticError, LinAlgError) as error:  # how solvers say it, and torch
                 raise DataError(
-                    f"method={self.method!r} met a matrix that is singular to rounding in "
-                    f"{problem.where}. Raise noise=, or shorten the scales."
+                    f"method={self.method!r} found no solution for {problem.where}. {error} "
+                    "Raise noise=, or shorten the scales."
                 ) from error
 
 

@@ -11,12 +11,16 @@ Shi et al. 2015).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from xinverse.operators.base import Operator
 from xinverse.solvers.base import SOLVERS, Solution, Solver
-from xinverse.variational import VariationalCost
+
+if TYPE_CHECKING:  # a solver takes any cost; only the type is named here
+    from xinverse.variational import VariationalCost
 
 __all__ = ["ConvLSTMCell", "LSTMSolver"]
 

@@ -7,7 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from xinverse.tiling.plan import AxisPlan, Index, Plan
+from xinverse.tiling.axis import AxisPlan
+from xinverse.tiling.plan import Index, Plan
 
 __all__ = ["axis_shares", "axis_weights", "contributions", "joined"]
 

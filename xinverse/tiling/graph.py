@@ -18,9 +18,10 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
+from xinverse.tiling.axis import AxisPlan
 from xinverse.tiling.blend import Region, contributions
 from xinverse.tiling.eager import Solve
-from xinverse.tiling.plan import AxisPlan, Index, Plan
+from xinverse.tiling.plan import Index, Plan
 
 __all__ = ["solve_lazily"]
 

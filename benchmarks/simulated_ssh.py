@@ -127,6 +127,7 @@ def _draw(truth: xr.DataArray, details: dict[str, Any]) -> None:
     from xinverse.plot import comparison
 
     shown = {"oi, best scales": details["oi"], "4dvarnet": details["4dvarnet"]}
+    truth = truth.assign_attrs(long_name="sea surface height")
     day = truth.sizes["time"] // 2
     save_figure(comparison(truth, details["observations"], shown, time=day), "simulated_ssh")
 

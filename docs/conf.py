@@ -31,7 +31,13 @@ shutil.rmtree(tutorials, ignore_errors=True)
 if (source := HERE.parent / "tutorials").is_dir():
     shutil.copytree(source, tutorials, ignore=shutil.ignore_patterns("*.zarr", "*.png"))
 
-exclude_patterns = ["_build", "**.ipynb_checkpoints", "conf.py", "make_images.py", "**/README.md"]
+exclude_patterns = [
+    "_build",
+    "**.ipynb_checkpoints",
+    "conf.py",
+    "make_images.py",
+    "**/README.md",
+]
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

@@ -458,7 +458,7 @@ FROM_THE_VALUES = {
     ),
     "a matrix that is singular": Mistake(
         DataError,
-        r"method='oi' .*variable 'sla', days 0 to 5.*[Rr]aise noise=",
+        r"variable 'sla', days 0 to 5.*cannot be inverted.*give a larger noise",
         call={"noise": 1e-12, "length_scale": 5000.0, "time_scale": 500.0},
     ),
 }

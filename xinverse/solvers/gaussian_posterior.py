@@ -290,7 +290,7 @@ class GaussianPosterior(Solver):
             targets = targets.to(self.cells.device)
             if wanted is not None and not bool(wanted[targets[:, 1], targets[:, 2]].any()):
                 continue
-            if self.dense:
+            if self.dense or len(self.cells) <= LOCAL_LIMIT:
                 factor, near = self._factor(), self.cells
             else:
                 near, noise = self._near(targets)

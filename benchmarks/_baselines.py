@@ -58,7 +58,9 @@ def _on_sphere(field: xr.DataArray, length_scale: float, time_scale: float) -> n
     """Positions ``(nt, ny, nx, 4)`` in scales: three of space and time."""
     latitude, longitude = (np.deg2rad(field[d].values.astype(float)) for d in field.dims[1:])
     days = _days(field) / time_scale
-    across = np.cos(latitude)[:, None] * np.stack([np.cos(longitude), np.sin(longitude)])[:, None]
+    across = (
+        np.cos(latitude)[:, None] * np.stack([np.cos(longitude), np.sin(longitude)])[:, None]
+    )
     up = np.broadcast_to(np.sin(latitude)[:, None], across.shape[1:])
     space = np.stack([*across, up], axis=-1) * (EARTH_RADIUS / length_scale)
     shape = (days.size, *space.shape)

@@ -4,8 +4,8 @@
 
 Ten dates of AVHRR temperature with 9 to 90 % of the sea below clouds, one date missing between.
 A tenth of what was seen on each date is withheld in the shape of clouds: four patches of what
-lies below the clouds of another date, each within a circle. Scales are chosen on one set of such patches, and scored on
-another that was withheld from the choice as well.
+lies below the clouds of another date, each within a circle. Scales are chosen on one set of
+such patches, and scored on another that was withheld from the choice as well.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def main() -> None:
     maps["oi"] = filled["sst"]
     _check(filled["sst"], sea)
     rows = []
-    for name, field in maps.items():
-        field = field.assign_attrs(sst.attrs)
+    for name, plain in maps.items():
+        field = plain.assign_attrs(sst.attrs)
         rows.append(
             {
                 "method": name,

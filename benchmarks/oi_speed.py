@@ -139,9 +139,7 @@ def closeness(observations: xr.DataArray) -> list[dict[str, object]]:
     """Largest difference from the dense posterior over the box, in standard deviations."""
     start = time.perf_counter()
     whole = dict(zip(("time", "y", "x"), observations.shape, strict=True))
-    found = observations.inverse.interpolate(
-        background=0.0, error=True, tile=whole, **OPTIONS
-    )
+    found = observations.inverse.interpolate(background=0.0, error=True, tile=whole, **OPTIONS)
     print(f"oi with its error: {time.perf_counter() - start:.1f} s", flush=True)
     dense = Dense(observations)
     cells = Dense.positions(observations, np.argwhere(np.ones(observations.shape, bool)))
@@ -154,7 +152,8 @@ def closeness(observations: xr.DataArray) -> list[dict[str, object]]:
         apart = np.abs(found[what].values.ravel() - exact).max() / deviation
         rows.append(
             {
-                "method": f"oi - dense posterior of a box, {'mean' if what == 'sla' else 'error'}",
+                "method": "oi - dense posterior of a box, "
+                + ("mean" if what == "sla" else "error"),
                 "observations": len(dense.values),
                 "largest difference / std": float(apart),
                 "required": f"<= {limit:g}",

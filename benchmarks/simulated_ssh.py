@@ -35,7 +35,9 @@ START = {"length_scale": LATTICE["length_scale"][6], "time_scale": 10.0}
 REQUIRED = 15.0  # % of mean-square error
 
 
-def compare(truth: xr.DataArray, seed: int, quick: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def compare(
+    truth: xr.DataArray, seed: int, quick: bool
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of both methods for one run, and their maps."""
     observations = observe(truth, SYSTEMS, noise=NOISE, seed=seed)
     wanted = truth.isel(time=SCORED)
@@ -91,9 +93,11 @@ def main() -> None:
         truth = runs[ocean]
         if arguments.quick:
             truth = truth.isel(time=slice(0, 80))
-        print(f"ocean {ocean}: spacing {truth.attrs['spacing_km']:.1f} km, "
-              f"deformation radius {truth.attrs['rossby_radius_km']:.0f} km, "
-              f"standard deviation {float(truth.std()):.3f} m")
+        print(
+            f"ocean {ocean}: spacing {truth.attrs['spacing_km']:.1f} km, "
+            f"deformation radius {truth.attrs['rossby_radius_km']:.0f} km, "
+            f"standard deviation {float(truth.std()):.3f} m"
+        )
         found, details = compare(truth, ocean + 1000 * arguments.seed, arguments.quick)
         rows += [{**row, "ocean": ocean} for row in found]
         trials[ocean] = details["trials"]

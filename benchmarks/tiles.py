@@ -37,7 +37,9 @@ TILES: tuple[dict[str, int], ...] = (
 REPEATS = 5
 
 
-def row(check: str, value: float, required: str = "", met: bool | None = None) -> dict[str, Any]:
+def row(
+    check: str, value: float, required: str = "", met: bool | None = None
+) -> dict[str, Any]:
     """One line of the table."""
     return {
         "check": check,
@@ -124,7 +126,8 @@ def ten_thousand() -> list[dict[str, Any]]:
     field = xr.DataArray(
         da.zeros(size, chunks=chunk, dtype="float32"),
         {
-            "time": np.datetime64("2000-01-01", "ns") + np.arange(size[0]) * np.timedelta64(1, "D"),
+            "time": np.datetime64("2000-01-01", "ns")
+            + np.arange(size[0]) * np.timedelta64(1, "D"),
             "latitude": -30 + 0.06 * np.arange(size[1]),
             "longitude": 0.06 * np.arange(size[2]),
         },
@@ -153,7 +156,9 @@ def import_cost() -> list[dict[str, Any]]:
         "print(time.perf_counter() - start)"
     )
     costs = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        float(
+            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+        )
         for _ in range(REPEATS)
     ]
     best = min(costs)
@@ -170,7 +175,9 @@ def main() -> None:
     few = {"time": slice(0, 40)}
     cut = few | box if arguments.quick else few
     tile = {"time": 20, "y": 40, "x": 86}
-    rows += agreement(observations.isel(cut), sea.isel({d: s for d, s in cut.items() if d in sea.dims}), tile)
+    rows += agreement(
+        observations.isel(cut), sea.isel({d: s for d, s in cut.items() if d in sea.dims}), tile
+    )
     truth = truth.where(sea)
     if arguments.quick:
         truth, observations, sea = truth.isel(box), observations.isel(box), sea.isel(box)

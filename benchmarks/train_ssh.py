@@ -102,7 +102,9 @@ def batches(samples: list[Sample], window: int, size: int, patch: int, seed: int
         for _ in range(size):
             s = samples[rng.integers(len(samples))]
             nt, ny, nx = s.truth.shape
-            t, y, x = (rng.integers(n - m + 1) for n, m in ((nt, window), (ny, patch), (nx, patch)))
+            t, y, x = (
+                rng.integers(n - m + 1) for n, m in ((nt, window), (ny, patch), (nx, patch))
+            )
             box = (slice(t, t + window), slice(y, y + patch), slice(x, x + patch))
             one = [s.background[box], s.y[box], s.observed[box], s.truth[box]]
             if rng.random() < 0.5:  # the beta plane's symmetry: north to south and sign
@@ -122,7 +124,8 @@ def relative_error(model: FourDVarNet, samples: list[Sample]) -> float:
         starts = range(20, s.truth.shape[0] - model.window - 20, 3 * model.window)
         boxes = [slice(t, t + model.window) for t in starts]
         b, y, o, x = (
-            torch.stack([v[box] for box in boxes]) for v in (s.background, s.y, s.observed, s.truth)
+            torch.stack([v[box] for box in boxes])
+            for v in (s.background, s.y, s.observed, s.truth)
         )
         estimate = model(b, y, o)
         ratios.append(float((taper * (estimate - x) ** 2).sum() / (taper * (b - x) ** 2).sum()))
@@ -170,7 +173,7 @@ def main() -> None:
     )
     minutes = (time.time() - started) / 60
     for row in history:
-        print(f"step {row['step']:5.0f}  loss {row['loss']:.4f}  validation {row['validation']:.4f}")
+        print("  ".join(f"{key} {value:.4g}" for key, value in row.items()))
     card = ModelCard(
         name="ssh-qg",
         method="4dvarnet",
@@ -181,15 +184,19 @@ def main() -> None:
         time_step_days=1.0,
         window=model.window,
         training=(
-            "16 two-layer quasi-geostrophic oceans (deformation radius 16-34 km, 25-50 degrees, "
-            "8-18 km grids, 240 days each), seen by two to five nadir altimeters with 1-3 cm "
-            "of white noise; background: optimal interpolation, 90 km and 10 days."
+            "16 two-layer quasi-geostrophic oceans (deformation radius 16-34 km, 25-50 "
+            "degrees, 8-18 km grids, 240 days each), seen by two to five nadir altimeters "
+            "with 1-3 cm of white noise; background: optimal interpolation, 90 km and 10 days."
         ),
         scores={
-            "validation error variance over the background's": round(history[-1]["validation"], 4),
+            "validation error variance over the background's": round(
+                history[-1]["validation"], 4
+            ),
         },
         licence="BSD-3-Clause",
-        command=f"python benchmarks/train_ssh.py --steps {arguments.steps} --seed {arguments.seed}",
+        command=(
+            f"python benchmarks/train_ssh.py --steps {arguments.steps} --seed {arguments.seed}"
+        ),
         config={**model.config, "background": BACKGROUND},
     )
     save(arguments.out, model.state_dict(), card)

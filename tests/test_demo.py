@@ -13,18 +13,10 @@ import xarray as xr
 
 from xinverse import demo
 from xinverse.cli import main
+from xinverse.demo import OUTPUTS
 from xinverse.files import open_lazily
 
 pytest.importorskip("matplotlib")
-
-FILES = {
-    "l3.zarr",
-    "l4-4dvarnet.zarr",
-    "l4-oi.zarr",
-    "maps.png",
-    "scores.csv",
-    "truth.zarr",
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +30,8 @@ def ran(tmp_path_factory) -> tuple[Path, str]:
 
 def test_it_leaves_what_it_says(ran):
     folder, said = ran
-    assert {path.name for path in folder.iterdir()} == FILES
-    assert all(f"out/{name}" in said for name in FILES)
+    assert {path.name for path in folder.iterdir()} == set(OUTPUTS)
+    assert all(f"out/{name}" in said for name in OUTPUTS)
     assert str(folder.parent) not in said
     assert (folder / "maps.png").read_bytes().startswith(b"\x89PNG")
 

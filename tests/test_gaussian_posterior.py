@@ -95,8 +95,13 @@ def observations(prior: GaussianPrior, cells: Tensor, noise: Tensor, batch: int 
 
 @pytest.mark.parametrize(
     ("covariance", "share"),
-    [*((name, 0.5) for name in COVARIANCES), *((name, 0.1) for name in COVARIANCES)]
-    + [("gaussian", 0.01), ("gaussian", 0.001), ("matern32", 0.02)],
+    [
+        *((name, 0.5) for name in COVARIANCES),
+        *((name, 0.1) for name in COVARIANCES),
+        ("gaussian", 0.01),
+        ("gaussian", 0.001),
+        ("matern32", 0.02),
+    ],
 )
 @WAYS
 def test_mean_equals_the_dense_posterior(covariance, way, share):
@@ -271,7 +276,8 @@ def test_order_of_observations_does_not_matter(covariance):
 
 
 @pytest.mark.parametrize(
-    ("covariance", "way"), [("gaussian", "single"), ("matern32", "single"), ("matern32", "dense")]
+    ("covariance", "way"),
+    [("gaussian", "single"), ("matern32", "single"), ("matern32", "dense")],
 )
 def test_samples_have_the_mean_and_the_error_of_the_posterior(covariance, way):
     """Within five standard errors, everywhere; and they scatter about it as a normal does."""

@@ -1,4 +1,4 @@
-"""Priors: kernels that are covariances, fast products that equal dense ones, costs and gradients.
+"""Priors: kernels that are covariances, fast products equal to dense ones, gradients.
 
 The table of cases holds one per registered name; a test of the registries says so.
 """
@@ -134,7 +134,9 @@ def test_a_graph_is_kept_only_where_it_is_asked_for(name):
 def test_an_element_does_not_depend_on_its_batch(name, dtype):
     case = PRIOR_CASES[name](dtype)
     # Elements of unlike size: one may not set the precision of another.
-    x = random((5, *case.shape), dtype) * torch.logspace(-2, 2, 5)[:, None, None, None].to(dtype)
+    x = random((5, *case.shape), dtype) * torch.logspace(-2, 2, 5)[:, None, None, None].to(
+        dtype
+    )
     cost, gradient = case.prior.cost(x), case.prior.gradient(x)
     for k in range(len(x)):
         torch.testing.assert_close(case.prior.cost(x[[k]]), cost[[k]], rtol=1e-6, atol=1e-6)
@@ -273,7 +275,8 @@ def dense(prior: GaussianPrior) -> Tensor:
     """B, entry by entry, from the distances between the cells in float64."""
     cells = all_cells(prior)
     at = [
-        axis.to(torch.float64)[cells[:, k]] for k, axis in enumerate((prior.time, prior.y, prior.x))
+        axis.to(torch.float64)[cells[:, k]]
+        for k, axis in enumerate((prior.time, prior.y, prior.x))
     ]
     lags = [(a[:, None] - a).abs() for a in at]
     space = prior.space(torch.hypot(lags[1], lags[2]), prior.length_scale)
@@ -386,7 +389,9 @@ def test_a_covariance_that_cannot_be_inverted_is_an_error():
         prior.cost(random((1, *prior.shape)))
 
 
-@pytest.mark.parametrize("variant", ["kronecker", "circulant, matern32", "circulant, arhan-colin"])
+@pytest.mark.parametrize(
+    "variant", ["kronecker", "circulant, matern32", "circulant, arhan-colin"]
+)
 def test_cost_of_a_map_of_common_size(variant):
     """Where a dense matrix has no place: the inverse applied to B + epsilon I gives x back."""
     prior = gaussian(variant, (8, 24, 24), length_scale=40.0, time_scale=4.0)
@@ -525,9 +530,7 @@ def test_a_tile_of_the_projection_is_the_projection_of_a_tile(dtype):
     # Up to 9 cells for the projection, as many again for its transpose.
     inside = (..., slice(18, -18), slice(18, -18))
     assert small[inside].numel()
-    torch.testing.assert_close(
-        whole[..., 4:52, 2:50][inside], small[inside], rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(whole[..., 4:52, 2:50][inside], small[inside], rtol=0, atol=1e-6)
 
 
 def test_a_prior_that_says_nothing_of_its_cost_is_an_error():

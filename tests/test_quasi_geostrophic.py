@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -50,6 +51,7 @@ def eddies(size: int = SIZE, speed: float = 0.3, seed: int = 0, batch: int = 1) 
     noise = torch.randn(batch, 2, size, size, dtype=torch.float64, generator=generator)
     k, ell = wavenumbers(size)
     band = torch.exp(-((torch.hypot(k, ell) * 60e3 - 1) ** 2) / 0.1)
+    band[0, 0] = 0  # no mean, which a stream function cannot tell
     q = torch.fft.irfft2(torch.fft.rfft2(noise) * band, s=(size, size))
     u, v = model(size).velocity(q)
     return q * speed / torch.hypot(u, v).amax((1, 2, 3), keepdim=True)
@@ -150,8 +152,8 @@ def test_the_time_step_is_of_fourth_order():
     """Each halving divides the error by sixteen."""
     ocean, q = model(shear=0.05, drag=1e-7), eddies(speed=0.6)
     states = [ocean(q, 2 * DAY / n, n) for n in (12, 24, 48, 96)]
-    changes = [float((a - b).norm()) for a, b in zip(states, states[1:], strict=False)]
-    ratios = [a / b for a, b in zip(changes, changes[1:], strict=False)]
+    changes = [float((a - b).norm()) for a, b in itertools.pairwise(states)]
+    ratios = [a / b for a, b in itertools.pairwise(changes)]
     assert ratios[-1] == pytest.approx(16, rel=0.1)
 
 
@@ -273,7 +275,9 @@ PARAMETERS = {
 
 
 def test_an_ocean_does_not_depend_on_its_batch():
-    together = TwoLayerQG(SIZE, **{k: torch.tensor(v).double() for k, v in PARAMETERS.items()})
+    together = TwoLayerQG(
+        SIZE, **{k: torch.tensor(v, dtype=torch.float64) for k, v in PARAMETERS.items()}
+    )
     q = eddies(batch=3)
     later = together(q, 2160.0, 40)
     for k in range(3):

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from test_operators import OPERATOR_CASES
 from test_priors import PRIOR_CASES
 from test_solvers import SOLVER_CASES
+from torch import Tensor, nn
+
 from xinverse.errors import UnknownNameError, XinverseError
 from xinverse.methods.base import Method
 from xinverse.methods.registry import available

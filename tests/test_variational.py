@@ -51,7 +51,7 @@ def masked(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> tuple[
 
 
 def test_the_cost_is_the_sum_of_its_two_halves():
-    """Worked out by hand: 3 (1 - 2)^2 + 0.5 (2^2 + 4^2), and no misfit where nothing was seen."""
+    """Worked out by hand: 3 (1 - 2)^2 + 0.5 (2^2 + 4^2), no misfit where nothing was seen."""
     cost = VariationalCost(Ridge(), 3.0, 0.5).double()
     operator = Mask(torch.tensor([True, False]))
     x, y = torch.tensor([[2.0, 4.0]]).double(), torch.tensor([[1.0, 0.0]]).double()
@@ -173,7 +173,7 @@ def test_the_gradient_can_be_differentiated_to_learn_prior_and_weights():
 
 
 def problem(kind: str) -> tuple[GaussianPrior, Tensor, Tensor, float, Tensor]:
-    """A prior, observations of one of its fields at a third of the cells, and dense matrices."""
+    """A prior, observations of one of its fields at a third of the cells, dense matrices."""
     axes = [torch.arange(n, dtype=torch.float64) for n in (3, 5, 6)]
     scales = {"length_scale": 1.5, "time_scale": 1.5, "variance": 2.0}
     prior = (

@@ -33,6 +33,7 @@ NOISE = 0.02  # m
 SCALES = {"length_scale": 90.0, "time_scale": 10.0}  # km, days
 MEMBERS = 16  # samples of the posterior; their spread is right to a fifth or so
 CHUNKS = {"time": 20, "latitude": 48, "longitude": 48}
+OUTPUTS = ("truth.zarr", "l3.zarr", "l4-oi.zarr", "l4-4dvarnet.zarr", "scores.csv", "maps.png")
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ def run(
     scores.to_dataframe().to_csv(folder / "scores.csv", float_format="%.5g")
     draw(truth["ssh"], seen, maps, folder / "maps.png")
     say(f"\nWritten in {time.perf_counter() - start:.0f} s:")
-    for path in sorted(folder.iterdir()):
-        say(f"  {path.relative_to(folder.parent)}")
+    for name in OUTPUTS:
+        say(f"  {folder.name}/{name}")
     return scores
 
 

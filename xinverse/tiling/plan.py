@@ -210,6 +210,7 @@ def plan(
     Returns
     -------
     Plan
+        The tiles; it shows itself as text, and ``plan(...).plot()`` draws it.
 
     Raises
     ------

@@ -215,7 +215,26 @@ def cards() -> dict[str, ModelCard]:
 def fetch(name: str, progress: bool = False) -> Path:
     """Find registered weights on this machine, downloading them where they are absent.
 
-    See `WeightsRegistry.fetch`.
+    Searched in this order: the package, the shared folders of
+    ``XINVERSE_WEIGHTS_PATH`` (which are never written), the cache
+    (``XINVERSE_CACHE_DIR``), the server (``XINVERSE_WEIGHTS_URL``).
+
+    Parameters
+    ----------
+    name : str
+        A registered name.
+    progress : bool, default False
+        Whether to show a progress bar while downloading.
+
+    Returns
+    -------
+    Path
+        The file, its sha256 checked.
+
+    Raises
+    ------
+    UnknownNameError, HashError, DownloadError
+        The name, the content or the way to it.
     """
     return installed().fetch(name, progress)
 

@@ -29,6 +29,12 @@ TWO = pytest.mark.parametrize("covariance", ["gaussian", "arhan-colin"])
 WAYS = pytest.mark.parametrize("way", ["dense", "double", "single"])
 
 
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of observations counts as too many for one factor of them all."""
+    monkeypatch.setattr(module, "WHOLE_LIMIT", 0)
+
+
 def make_prior(
     covariance: str = "gaussian",
     shape: tuple[int, int, int] = (5, 10, 12),
@@ -117,6 +123,7 @@ def test_mean_equals_the_dense_posterior(covariance, way, share):
     assert np.abs(mean.numpy() - expected).max() < 1e-4 * prior.variance**0.5
 
 
+@pytest.mark.usefixtures("many")
 @EVERY
 @pytest.mark.parametrize("way", ["dense", "single"])
 @pytest.mark.parametrize(("length_scale", "time_scale"), [(60.0, 3.0), (25.0, 1.0)])
@@ -134,6 +141,7 @@ def test_error_equals_the_dense_posterior(covariance, way, length_scale, time_sc
     assert 0 <= error.min() < 0.2 * prior.variance**0.5
 
 
+@pytest.mark.usefixtures("many")
 def test_far_observations_are_left_out_of_an_error():
     """Of a wide tile, so that the check above is one: fewer are used than there are."""
     prior = make_prior("gaussian", (2, 6, 50), length_scale=25.0, time_scale=1.0)
@@ -147,6 +155,7 @@ def test_far_observations_are_left_out_of_an_error():
     assert np.abs(error.numpy() - expected).max() < 1e-3 * prior.variance**0.5
 
 
+@pytest.mark.usefixtures("many")
 def test_an_observation_where_the_correlation_crosses_zero_counts():
     """Arhan and Colin's is zero at the scale, and not behind it."""
     prior = make_prior("arhan-colin", (1, 2, 40), length_scale=65.0)
@@ -157,6 +166,7 @@ def test_an_observation_where_the_correlation_crosses_zero_counts():
     assert np.abs(error.numpy() - expected).max() < 1e-3 * prior.variance**0.5
 
 
+@pytest.mark.usefixtures("many")
 @TWO
 def test_error_of_a_part(covariance):
     prior = make_prior(covariance)
@@ -180,6 +190,7 @@ def test_error_is_worked_out_only_where_it_is_wanted():
     assert (partly == 0).any()
 
 
+@pytest.mark.usefixtures("many")
 @TWO
 @WAYS
 def test_without_observations_the_posterior_is_the_prior(covariance, way):
@@ -197,6 +208,7 @@ def test_without_observations_the_posterior_is_the_prior(covariance, way):
     torch.testing.assert_close(sample.to(noise.dtype), solver.prior.colour(noise))
 
 
+@pytest.mark.usefixtures("many")
 @EVERY
 @WAYS
 def test_one_observation_by_the_formula(covariance, way):
@@ -215,6 +227,7 @@ def test_one_observation_by_the_formula(covariance, way):
     torch.testing.assert_close(solver.error(WHOLE), expected, rtol=0, atol=1e-3)
 
 
+@pytest.mark.usefixtures("many")
 @TWO
 @WAYS
 def test_two_of_a_cell_are_one_of_half_the_variance(covariance, way):
@@ -250,6 +263,7 @@ def test_an_element_does_not_depend_on_its_batch(covariance, way):
         torch.testing.assert_close(alone / size, together[k] / size, rtol=0, atol=close)
 
 
+@pytest.mark.usefixtures("many")
 @TWO
 @WAYS
 def test_the_state_beyond_its_edge_does_not_matter(covariance, way):
@@ -310,6 +324,17 @@ def test_samples_have_the_mean_and_the_error_of_the_posterior(covariance, way):
     covariance_of_samples = torch.cov(flat.T)
     bound = 5 * ((A**2 + A.diagonal()[:, None] * A.diagonal()) / members).sqrt()
     assert ((covariance_of_samples - A).abs() < bound).all()
+
+
+def test_up_to_a_limit_one_factor_serves_every_error(monkeypatch):
+    """Exactly, whatever is far from what."""
+    prior = make_prior(length_scale=25.0, time_scale=1.0)
+    cells, noise = some_cells(prior, 120), torch.full((120,), 1e-4, dtype=torch.float64)
+    solver = posterior(prior, cells, noise, "single")
+    expected = posterior(prior, cells, noise, "dense").error(WHOLE)
+    torch.testing.assert_close(solver.error(WHOLE), expected, rtol=0, atol=1e-12)
+    monkeypatch.setattr(module, "WHOLE_LIMIT", 100)
+    assert (solver.error(WHOLE) - expected).abs().max() > 1e-6
 
 
 def test_few_observations_are_solved_densely_and_many_are_not(monkeypatch):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import xinverse
 from xinverse.errors import TileError
 from xinverse.fields.grid import Grid
-from xinverse.methods.oi import BYTES_PER_CELL
+from xinverse.methods.oi import OptimalInterpolation
 from xinverse.methods.registry import find
 from xinverse.tiling import Plan, plan
 from xinverse.tiling.axis import AxisPlan
@@ -199,7 +199,7 @@ def test_the_automatic_tile_is_within_the_memory_budget_or_refused(
             event("refused")
             return
     assert isinstance(cut, Plan)
-    assert np.prod(cut.shape) * BYTES_PER_CELL <= budget
+    assert np.prod(cut.shape) * OptimalInterpolation.bytes_per_cell <= budget
     assert cut.reason.startswith("auto: ")
     wide = length_scale / max(grid.spacing_km)
     for axis in cut.axes[1:]:

@@ -191,7 +191,7 @@ def _label(height: np.ndarray, ocean: Ocean) -> xr.DataArray:
         name="ssh",
         attrs={
             "standard_name": "sea_surface_height_above_geoid",
-            "long_name": "sea surface height of a two-layer quasi-geostrophic run",
+            "long_name": "sea surface height",
             "units": "m",
             **asdict(ocean),
         },

@@ -37,9 +37,13 @@ __all__ = ["GaussianPosterior"]
 # on 2 cores, 10 to 40 thousand cells), and it serves mean, error and samples at once.
 DENSE_LIMIT = 1200
 
-# A cell's error is worked out from the observations whose prior correlation with its block
-# is above this. The others, all together, raise it by less than 1e-3 of the field's standard
-# deviation where the noise is a tenth of that; the smoother the field, the farther they tell.
+# Up to this many, one factor of a tile's observations serves the errors of all its cells.
+WHOLE_LIMIT = 3000
+
+# Beyond, a cell's error is worked out from the observations whose prior correlation with its
+# block is above this. The others, all together, raise it by less than 1e-3 of the field's
+# standard deviation where the noise is a tenth of that; the smoother the field, the farther
+# they tell.
 NEGLIGIBLE_CORRELATION = 3e-4
 NEGLIGIBLE_IF_SMOOTH = 1e-5
 LOCAL_LIMIT = 3000
@@ -267,8 +271,8 @@ class GaussianPosterior(Solver):
 
         Exact where a Cholesky factor serves the whole tile. Elsewhere cells are
         taken in blocks of about half a correlation scale, and each block is
-        solved with the observations correlated with it, the nearest
-        ``LOCAL_LIMIT`` at most: leaving some out can only raise the error.
+        solved with the observations correlated with it, the ``LOCAL_LIMIT``
+        most correlated at most: leaving some out can only raise the error.
 
         Parameters
         ----------
@@ -290,7 +294,7 @@ class GaussianPosterior(Solver):
             targets = targets.to(self.cells.device)
             if wanted is not None and not bool(wanted[targets[:, 1], targets[:, 2]].any()):
                 continue
-            if self.dense or len(self.cells) <= LOCAL_LIMIT:
+            if self.dense or len(self.cells) <= WHOLE_LIMIT:
                 factor, near = self._factor(), self.cells
             else:
                 near, noise = self._near(targets)

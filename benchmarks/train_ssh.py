@@ -23,7 +23,7 @@ import xarray as xr
 
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
-from xinverse.learning.loop import Batch, Settings, train
+from xinverse.learning.loop import Batch, Settings, background_objective, train
 from xinverse.learning.losses import time_taper
 from xinverse.learning.network import FourDVarNet
 from xinverse.methods.base import Problem, background_and_anomaly
@@ -127,7 +127,7 @@ def relative_error(model: FourDVarNet, samples: list[Sample]) -> float:
             torch.stack([v[box] for box in boxes])
             for v in (s.background, s.y, s.observed, s.truth)
         )
-        estimate = model(b, y, o)
+        estimate = model.reconstruct(b, y, o)
         ratios.append(float((taper * (estimate - x) ** 2).sum() / (taper * (b - x) ** 2).sum()))
     return float(np.mean(ratios))
 
@@ -167,6 +167,7 @@ def main() -> None:
         model,
         batches(samples, model.window, size=8, patch=48, seed=arguments.seed),
         Settings(steps=arguments.steps),
+        objective=background_objective,
         validate=validate,
         checkpoint=arguments.cache / f"checkpoint-{arguments.steps}-{arguments.seed}.pt",
         progress=sys.stderr.isatty(),

@@ -53,8 +53,8 @@ def test_a_window_is_the_same_alone_and_in_a_batch(network):
     background, y = torch.randn(shape), torch.randn(shape)
     background[1] *= 50  # a partner of another amplitude changes nothing
     observed = torch.rand(shape) < 0.05
-    together = network(background, y, observed)
-    alone = network(background[:1], y[:1], observed[:1])
+    together = network.reconstruct(background, y, observed)
+    alone = network.reconstruct(background[:1], y[:1], observed[:1])
     assert not together.requires_grad
     torch.testing.assert_close(together[:1], alone, rtol=1e-5, atol=1e-5)
 
@@ -65,8 +65,8 @@ def test_a_step_does_not_depend_on_the_size_of_the_tile(network):
     background, y = torch.randn(shape), torch.randn(shape)
     observed = torch.rand(shape) < 0.05
     inner = (slice(None), slice(None), slice(0, 80), slice(0, 80))
-    whole = network(background, y, observed)
-    part = network(background[inner], y[inner], observed[inner])
+    whole = network.reconstruct(background, y, observed)
+    part = network.reconstruct(background[inner], y[inner], observed[inner])
     # The far corner is as near to the edge in both.
     torch.testing.assert_close(part[..., :20, :20], whole[..., :20, :20], rtol=1e-4, atol=1e-4)
 

@@ -65,8 +65,12 @@ def test_the_cost_is_the_sum_of_its_two_halves():
 
 @pytest.mark.parametrize("learned", [False, True])
 def test_weights_are_kept_as_logarithms(learned):
+    """Exact where they are given, in the networks' precision where they are learned."""
     cost = VariationalCost(Ridge(), 4.0, 0.25, learned=learned)
-    torch.testing.assert_close(cost.log_weights.exp(), torch.tensor([4.0, 0.25]))
+    precision = torch.float32 if learned else torch.float64
+    torch.testing.assert_close(
+        cost.log_weights.exp(), torch.tensor([4.0, 0.25], dtype=precision)
+    )
     assert cost.log_weights.requires_grad is learned
     assert "log_weights" in cost.state_dict()
 

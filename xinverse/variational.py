@@ -21,8 +21,9 @@ __all__ = ["CostGradient", "VariationalCost"]
 
 
 class CostGradient(NamedTuple):
-    """The two halves of the cost's gradient, each of the state's shape."""
+    """The cost, ``(batch,)``, and the two halves of its gradient, of the state's shape."""
 
+    value: Tensor
     observation: Tensor
     prior: Tensor
 
@@ -59,7 +60,9 @@ class VariationalCost(nn.Module):
     ) -> None:
         super().__init__()
         self.prior = prior
-        weights = torch.tensor([observation_weight, prior_weight]).log()
+        # Exact where they are given, in the networks' precision where they are learned.
+        precision = torch.float32 if learned else torch.float64
+        weights = torch.tensor([observation_weight, prior_weight], dtype=precision).log()
         self.log_weights = nn.Parameter(weights, requires_grad=learned)
 
     def forward(self, x: Tensor, y: Tensor, operator: Operator) -> Tensor:
@@ -71,7 +74,7 @@ class VariationalCost(nn.Module):
     def gradient(
         self, x: Tensor, y: Tensor, operator: Operator, *, create_graph: bool = False
     ) -> CostGradient:
-        r"""Gradient with respect to the state.
+        r"""Cost, and its gradient with respect to the state.
 
         The observation term is written out,
         :math:`2 \lambda_1 H^\top (H(x) - y)`; the prior's is its own. No
@@ -89,6 +92,9 @@ class VariationalCost(nn.Module):
             Keep the graph, to train what the gradient feeds.
         """
         weights = self.log_weights.exp()
-        observation = 2 * weights[0] * operator.adjoint(operator(x) - y, x)
-        prior = weights[1] * self.prior.gradient(x, create_graph=create_graph)
-        return CostGradient(observation, prior)
+        seen, adjoint = operator.linearise(x)
+        misfit = seen - y
+        observation = 2 * weights[0] * adjoint(misfit)
+        prior, slope = self.prior.cost_and_gradient(x, create_graph=create_graph)
+        value = weights[0] * misfit.square().flatten(1).sum(1) + weights[1] * prior
+        return CostGradient(value, observation, weights[1] * slope)

@@ -7,17 +7,28 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from xinverse.learning.losses import joint_loss
+from xinverse.learning.losses import background_loss
 from xinverse.learning.network import FourDVarNet
+from xinverse.learning.variational_net import VariationalNet
 
-__all__ = ["Batch", "Settings", "train"]
+__all__ = ["Batch", "Objective", "Settings", "background_objective", "train"]
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+Model = TypeVar("Model", bound=nn.Module)
+Data = TypeVar("Data")
+
+
+class Objective(Protocol[Model, Data]):  # type: ignore[misc]  # invariant where used
+    """What is minimised: a loss of the model on a batch, after so many solver steps."""
+
+    def __call__(self, model: Model, batch: Data, steps: int) -> Tensor:
+        """Loss, a scalar with its graph."""
+        ...
 
 
 @dataclass
@@ -46,26 +57,43 @@ class Settings:
     every: int = 100
 
 
+def background_objective(model: FourDVarNet, batch: Batch, steps: int) -> Tensor:
+    """Loss of windows of maps, relative to that of their background.
+
+    The batch is ``(background, y, observed, truth)``.
+    """
+    background, y, observed, truth = batch
+    estimate = model.reconstruct(background, y, observed, steps=steps, mode="unroll")
+    return background_loss(model, estimate, truth, background)
+
+
 def train(
-    model: FourDVarNet,
-    batch_at: Callable[[int], Batch],
+    model: Model,
+    batch_at: Callable[[int], Data],
     settings: Settings,
     *,
-    validate: Callable[[FourDVarNet], float] | None = None,
+    objective: Objective[Model, Data],
+    validate: Callable[[Model], float] | None = None,
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Train a model in place.
 
+    What asks for no gradient stays as it is, so that a solver is learned alone
+    (sequential learning) where its prior is frozen.
+
     Parameters
     ----------
-    model : FourDVarNet
-        Prior and solver.
+    model : Module
+        A `VariationalNet`, whose prior has half the learning rate of its solver,
+        or any other module.
     batch_at : callable
-        The batch of a step, ``(background, y, observed, truth)``: a function of
-        the step's number alone, so that a resumed run sees what it would have.
+        The batch of a step: a function of the step's number alone, so that a
+        resumed run sees what it would have.
     settings : Settings
         How.
+    objective : Objective
+        Loss of the model on a batch; gets the number of solver iterations.
     validate : callable, optional
         A score of the model, smaller is better.
     checkpoint : Path, optional
@@ -80,13 +108,10 @@ def train(
     """
     from tqdm import tqdm
 
-    prior = list(model.cost.parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": list(model.solver.parameters()), "lr": settings.learning_rate},
-        {"params": prior, "lr": 0.5 * settings.learning_rate},
-    ]
+    groups = _groups(model, settings.learning_rate)
     optimiser = torch.optim.Adam(groups)
     rates = [g["lr"] for g in groups]
+    iterations = model.steps if isinstance(model, VariationalNet) else 0
     history: list[dict[str, float]] = []
     first = 0
     if checkpoint is not None and checkpoint.exists():
@@ -104,24 +129,36 @@ def train(
     for step in bar:
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * _schedule(step, settings.steps)
-        background, y, observed, truth = batch_at(step)
-        grown = model.solver.steps * 3 * step / settings.steps
-        iterations = min(model.solver.steps, max(settings.warm_steps, math.ceil(grown)))
-        estimate = model(background, y, observed, steps=iterations, train=True)
-        loss = joint_loss(model, estimate, truth, background)
+        grown = math.ceil(iterations * 3 * step / settings.steps)
+        loss = objective(
+            model, batch_at(step), min(iterations, max(settings.warm_steps, grown))
+        )
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         optimiser.step()
         value = loss.item()
         running = value if math.isnan(running) else 0.98 * running + 0.02 * value
-        bar.set_postfix(loss=f"{running:.3f}")
+        bar.set_postfix(loss=f"{running:.3g}")
         if (step + 1) % settings.every == 0 or step + 1 == settings.steps:
             score = float("nan") if validate is None else validate(model)
             history.append({"step": step + 1.0, "loss": running, "validation": score})
             if checkpoint is not None:
                 _save(checkpoint, model, optimiser, step + 1, history)
     return history
+
+
+def _groups(model: nn.Module, rate: float) -> list[dict[str, Any]]:
+    """What is learned, with its rate: half for what the solver is given."""
+    if isinstance(model, VariationalNet):
+        parts = [(model.solver, rate), (model.cost, 0.5 * rate)]
+    else:
+        parts = [(model, rate)]
+    return [
+        {"params": learned, "lr": part_rate}
+        for part, part_rate in parts
+        if (learned := [p for p in part.parameters() if p.requires_grad])
+    ]
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -131,7 +168,7 @@ def _schedule(step: int, steps: int) -> float:
 
 def _save(
     path: Path,
-    model: FourDVarNet,
+    model: nn.Module,
     optimiser: torch.optim.Optimizer,
     step: int,
     history: list[dict[str, float]],

@@ -5,9 +5,43 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xinverse.learning.network import FourDVarNet
+from xinverse.learning.variational_net import VariationalNet
 
-__all__ = ["joint_loss", "time_taper"]
+__all__ = ["background_loss", "joint_loss", "time_taper"]
+
+
+def joint_loss(
+    model: VariationalNet,
+    estimate: Tensor,
+    truth: Tensor,
+    *,
+    reconstruction: float = 1.0,
+    estimate_projection: float = 0.05,
+    truth_projection: float = 0.05,
+) -> Tensor:
+    r"""Reconstruction and projection errors, mean over cells and batch.
+
+    .. math::
+
+        \nu_1 \| x - \tilde x \|^2 + \nu_2 \| x - \Phi(x) \|^2
+        + \nu_3 \| \tilde x - \Phi(\tilde x) \|^2
+
+    (equation 5 of Fablet, Drumetz and Rousseau 2020, with its weights).
+
+    Parameters
+    ----------
+    model : VariationalNet
+        Gives the projection.
+    estimate, truth : Tensor
+        ``(batch, *state)``, normalised.
+    reconstruction, truth_projection, estimate_projection : float
+        :math:`\nu_1`, :math:`\nu_2` and :math:`\nu_3`.
+    """
+    loss = reconstruction * (estimate - truth).square().mean()
+    for state, weight in ((truth, truth_projection), (estimate, estimate_projection)):
+        if weight:
+            loss = loss + weight * (state - model.project(state)).square().mean()
+    return loss
 
 
 def time_taper(window: int, like: Tensor | None = None) -> Tensor:
@@ -22,8 +56,8 @@ def time_taper(window: int, like: Tensor | None = None) -> Tensor:
     return weights if like is None else weights.to(like)
 
 
-def joint_loss(
-    model: FourDVarNet,
+def background_loss(
+    model: VariationalNet,
     estimate: Tensor,
     truth: Tensor,
     background: Tensor,
@@ -31,7 +65,7 @@ def joint_loss(
     gradient: float = 0.3,
     projection: float = 0.02,
 ) -> Tensor:
-    r"""Reconstruction, gradient and projection errors, relative to the background's.
+    r"""Reconstruction, gradient and projection errors of maps, relative to the background's.
 
     .. math::
 
@@ -46,7 +80,7 @@ def joint_loss(
 
     Parameters
     ----------
-    model : FourDVarNet
+    model : VariationalNet
         Gives the projection.
     estimate, truth, background : Tensor
         ``(batch, window, y, x)``, normalised.

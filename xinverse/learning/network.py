@@ -1,4 +1,4 @@
-"""4DVarNet as one module: prior, cost and solver, learned together."""
+"""4DVarNet on windows of maps, as model cards describe it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from xinverse.learning.variational_net import VariationalNet
 from xinverse.operators.mask import Mask
 from xinverse.priors.two_scale import TwoScale
+from xinverse.solvers.base import Mode
 from xinverse.solvers.lstm import LSTMSolver
-from xinverse.variational import VariationalCost
 
 __all__ = ["FourDVarNet"]
 
 
-class FourDVarNet(nn.Module):
-    r"""The joint variational model :math:`\Psi_{\Phi, \Gamma}(x^{(0)}, y, \Omega)`.
+class FourDVarNet(VariationalNet):
+    r"""Mask, two-scale bilinear prior, LSTM on the gradient of the cost.
 
     Everything goes in and out normalised: fields minus their level, divided by
     a scale that belongs to each sample, so that what comes out for one sample
@@ -36,15 +37,15 @@ class FourDVarNet(nn.Module):
     def __init__(
         self, window: int = 11, prior_hidden: int = 16, solver_hidden: int = 24, steps: int = 6
     ) -> None:
-        super().__init__()
+        super().__init__(
+            TwoScale(window, prior_hidden), LSTMSolver(window, solver_hidden, steps)
+        )
         self.config = {
             "window": window,
             "prior_hidden": prior_hidden,
             "solver_hidden": solver_hidden,
             "steps": steps,
         }
-        self.cost = VariationalCost(TwoScale(window, prior_hidden), learned=True)
-        self.solver = LSTMSolver(window, solver_hidden, steps)
         self.window = window
 
     @classmethod
@@ -53,7 +54,7 @@ class FourDVarNet(nn.Module):
         names = ("window", "prior_hidden", "solver_hidden", "steps")
         return cls(**{name: int(config[name]) for name in names})
 
-    def forward(
+    def reconstruct(
         self,
         background: Tensor,
         y: Tensor,
@@ -61,9 +62,9 @@ class FourDVarNet(nn.Module):
         *,
         sea: Tensor | None = None,
         steps: int | None = None,
-        train: bool = False,
+        mode: Mode = "iterate",
     ) -> Tensor:
-        """Reconstruct windows.
+        """Reconstruct windows from masked observations.
 
         Parameters
         ----------
@@ -77,17 +78,8 @@ class FourDVarNet(nn.Module):
             Boolean, broadcasting to the state.
         steps : int, optional
             Solver iterations, where they are not the model's own.
-        train : bool
-            Keep the graph.
+        mode : {"iterate", "unroll", "implicit"}
+            Which graph is kept.
         """
-        operator = Mask(observed)
         y = torch.where(observed, y, torch.zeros((), dtype=y.dtype, device=y.device))
-        solution = self.solver(
-            self.cost, background, y, operator, sea=sea, steps=steps, train=train
-        )
-        state: Tensor = solution.state
-        return state
-
-    def project(self, x: Tensor) -> Tensor:
-        r"""The prior's projection :math:`\Phi(x)`."""
-        return self.cost.prior.project(x)  # type: ignore[operator]  # a ProjectionPrior
+        return self(background, y, Mask(observed), sea=sea, steps=steps, mode=mode)

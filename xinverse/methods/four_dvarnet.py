@@ -190,7 +190,7 @@ def _slide(
     for group in range(0, len(starts), WINDOWS_AT_ONCE):
         some = starts[group : group + WINDOWS_AT_ONCE]
         cut = [slice(s, s + network.window) for s in some]
-        estimates = network(
+        estimates = network.reconstruct(
             torch.stack([first[c] for c in cut]),
             torch.stack([values[c] for c in cut]),
             torch.stack([observed[c] for c in cut]),

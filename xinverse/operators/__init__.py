@@ -1,6 +1,31 @@
 """H: how the state is observed."""
 
 from xinverse.operators.base import OPERATORS, Operator
+from xinverse.operators.blur import Blur, gaussian_psf
+from xinverse.operators.coarsen import Coarsen, cell_area
+from xinverse.operators.compose import Composition
+from xinverse.operators.inner import inner, weighted_adjoint
 from xinverse.operators.mask import Mask
+from xinverse.operators.matrix import Matrix
+from xinverse.operators.noise import NoiseWeighted
+from xinverse.operators.stack import Stack
+from xinverse.operators.time_window import TimeWindow
+from xinverse.operators.trajectory import Trajectory
 
-__all__ = ["OPERATORS", "Mask", "Operator"]
+__all__ = [
+    "OPERATORS",
+    "Blur",
+    "Coarsen",
+    "Composition",
+    "Mask",
+    "Matrix",
+    "NoiseWeighted",
+    "Operator",
+    "Stack",
+    "TimeWindow",
+    "Trajectory",
+    "cell_area",
+    "gaussian_psf",
+    "inner",
+    "weighted_adjoint",
+]

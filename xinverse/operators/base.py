@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +49,36 @@ class Operator(nn.Module):
                 self(x), x, y, create_graph=torch.is_grad_enabled() and y.requires_grad
             )
         return gradient
+
+    def linearise(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        r"""H(x), and the adjoint of its derivative there, from one evaluation.
+
+        Parameters
+        ----------
+        x : Tensor
+            ``(batch, *state)``.
+
+        Returns
+        -------
+        seen : Tensor
+            :math:`H(x)`.
+        adjoint : callable
+            Applies :math:`(\partial H / \partial x)^\top`, once.
+        """
+        if self.linear or torch.is_grad_enabled():
+            return self(x), lambda y: self.adjoint(y, x)
+        with torch.enable_grad():
+            state = x.detach().requires_grad_()
+            seen = self(state)
+        return seen.detach(), lambda y: torch.autograd.grad(seen, state, y)[0]
+
+    def __matmul__(self, inner: Operator) -> Operator:
+        """``outer @ inner``: this operator applied to what another one sees."""
+        if not isinstance(inner, Operator):
+            return NotImplemented
+        from xinverse.operators.compose import Composition
+
+        return Composition(self, inner)
 
 
 OPERATORS: Registry[type[Operator]] = Registry("operator")

@@ -15,12 +15,40 @@ class Prior(nn.Module):
 
     A subclass writes ``cost``, from a state ``(batch, *state)`` to one number
     per element of the batch, so that no element sees another. The gradient
-    comes from automatic differentiation unless the subclass knows a cheaper one.
+    comes from automatic differentiation unless the subclass knows a cheaper one
+    (and then overrides ``cost_and_gradient``).
+
+    Attributes
+    ----------
+    has_prox : bool
+        Whether ``prox`` is defined.
     """
+
+    has_prox: bool = False
 
     def cost(self, x: Tensor) -> Tensor:
         """Cost U(x) of each state of the batch, shape ``(batch,)``."""
         raise NotImplementedError(f"{type(self).__name__} must define cost(x).")
+
+    def cost_and_gradient(
+        self, x: Tensor, *, create_graph: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Cost of each state, ``(batch,)``, and its gradient, of the shape of ``x``.
+
+        Parameters
+        ----------
+        x : Tensor
+            The state, ``(batch, *state)``.
+        create_graph : bool
+            Keep the graph, so that both can be differentiated; needed to train
+            through a solver, never to apply one.
+        """
+        with torch.enable_grad():
+            # A state of our own: the caller's is never marked as asking for a gradient.
+            state = x if create_graph and x.requires_grad else x.detach().requires_grad_()
+            cost = self.cost(state)
+            (gradient,) = torch.autograd.grad(cost.sum(), state, create_graph=create_graph)
+        return (cost if create_graph else cost.detach()), gradient
 
     def gradient(self, x: Tensor, *, create_graph: bool = False) -> Tensor:
         """Gradient of the cost with respect to the state.
@@ -38,13 +66,21 @@ class Prior(nn.Module):
         Tensor
             Of the shape of ``x``.
         """
-        with torch.enable_grad():
-            # A state of our own: the caller's is never marked as asking for a gradient.
-            state = x if create_graph and x.requires_grad else x.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(
-                self.cost(state).sum(), state, create_graph=create_graph
-            )
-        return gradient
+        return self.cost_and_gradient(x, create_graph=create_graph)[1]
+
+    def prox(self, x: Tensor, strength: float | Tensor) -> Tensor:
+        r"""Proximal operator of the cost.
+
+        .. math:: \mathrm{prox}_{\tau U}(x) = \arg\min_z \tfrac12 \| z - x \|^2 + \tau U(z)
+
+        Parameters
+        ----------
+        x : Tensor
+            ``(batch, *state)``.
+        strength : float or Tensor
+            :math:`\tau`, positive; a tensor holds one for each element of the batch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no proximal operator.")
 
 
 class ProjectionPrior(Prior):

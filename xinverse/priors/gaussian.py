@@ -19,7 +19,7 @@ from torch import Tensor
 
 from xinverse.priors.base import PRIORS, Prior
 from xinverse.priors.kernels import SPACE_KERNELS, TIME_KERNELS, Kernel, reach
-from xinverse.solvers.conjugate_gradient import ConjugateGradient
+from xinverse.solvers.linear import LinearConjugateGradient
 
 __all__ = ["CirculantGaussian", "GaussianPrior", "KroneckerGaussian"]
 
@@ -121,10 +121,13 @@ class GaussianPrior(Prior):
         """Squared Mahalanobis norm of each field, shape ``(batch,)``."""
         return (x * _Inverse.apply(self, x)).flatten(1).sum(1)
 
-    def gradient(self, x: Tensor, *, create_graph: bool = False) -> Tensor:
-        r""":math:`2 (B + \epsilon I)^{-1} x`."""
+    def cost_and_gradient(
+        self, x: Tensor, *, create_graph: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        r"""The norm, and :math:`2 (B + \epsilon I)^{-1} x`, from one solve."""
         with torch.set_grad_enabled(create_graph):
-            return 2 * _Inverse.apply(self, x)
+            solved = _Inverse.apply(self, x)
+            return (x * solved).flatten(1).sum(1), 2 * solved
 
 
 class _Inverse(torch.autograd.Function):
@@ -326,7 +329,7 @@ class CirculantGaussian(GaussianPrior):
         def apply(v: Tensor) -> Tensor:
             return self._convolve(v, spectrum) + self.nugget * v
 
-        solution = ConjugateGradient(tolerance=1e-6, max_iterations=5000)(
+        solution = LinearConjugateGradient(tolerance=1e-6, max_iterations=5000)(
             apply, modes, preconditioner=lambda v: self._convolve(v, inverse)
         )
         norms = [

@@ -7,13 +7,19 @@ r"""Two-scale bilinear convolutional prior, learned.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xinverse.convolution import Convolution, from_channels, to_channels
 from xinverse.priors.base import PRIORS, ProjectionPrior
 
 __all__ = ["BilinearBlock", "TwoScale"]
+
+_AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
+_SPREAD = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 class BilinearBlock(nn.Module):
@@ -30,17 +36,32 @@ class BilinearBlock(nn.Module):
         Maps in and out (the time steps of a window).
     hidden : int
         Width inside.
+    rank : int
+        Axes that are convolved.
+    periodic : sequence of bool, optional
+        Which of them close on themselves.
     """
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int,
+        *,
+        rank: int = 2,
+        periodic: Sequence[bool] | None = None,
+    ) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(channels, hidden, 3, padding=1)
-        self.linear = nn.Conv2d(hidden, hidden, 3, padding=1)
-        self.factors = nn.Conv2d(hidden, 2 * hidden, 3, padding=1)
-        self.leave = nn.Conv2d(2 * hidden, channels, 3, padding=1)
+
+        def convolution(inputs: int, outputs: int) -> Convolution:
+            return Convolution(inputs, outputs, rank=rank, periodic=periodic)
+
+        self.enter = convolution(channels, hidden)
+        self.linear = convolution(hidden, hidden)
+        self.factors = convolution(hidden, 2 * hidden)
+        self.leave = convolution(2 * hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply to ``(batch, channels, y, x)``."""
+        """Apply to ``(batch, channels, *cells)``."""
         h = functional.relu(self.enter(x))
         first, second = self.factors(h).chunk(2, dim=1)
         return self.leave(torch.cat([self.linear(h), first * second], dim=1))
@@ -53,25 +74,70 @@ class TwoScale(ProjectionPrior):
     Parameters
     ----------
     channels : int
-        Time steps of the window; time is the channel axis.
+        Length of the axis that ``channel`` names: the time steps of a window of
+        maps, the components of a series.
     hidden : int
         Width of each network.
-    factor : int
-        Averaging between the fine and the coarse grid; a side that it does not
-        divide is padded by repeating the edge.
+    factor : int or sequence of int
+        Averaging between the fine and the coarse grid, along each axis; a side
+        that it does not divide is padded by repeating the edge.
+    coarse_hidden : int, optional
+        Width of the coarse network, where it is another.
+    rank : int
+        Axes that are convolved: 2 for maps and images, 1 for series.
+    channel : int or None
+        Axis of the state that the convolutions take as channels (the batch's is
+        0); None where they see a single channel, as of images.
+    periodic : sequence of bool, optional
+        Which of the convolved axes close on themselves; ``factor`` must divide these.
+    overlap : bool
+        Let each coarse cell reach half a cell further when it is brought back to
+        the fine grid, so that it leaves no blocks; not across a periodic edge.
+
+    Notes
+    -----
+    States are ``(batch, time, y, x)`` as it stands; ``(batch, time, component)``
+    with ``rank=1, channel=2``; images ``(batch, y, x)`` with ``channels=1,
+    channel=None``.
     """
 
-    def __init__(self, channels: int, hidden: int = 24, factor: int = 2) -> None:
+    def __init__(
+        self,
+        channels: int,
+        hidden: int = 24,
+        factor: int | Sequence[int] = 2,
+        *,
+        coarse_hidden: int | None = None,
+        rank: int = 2,
+        channel: int | None = 1,
+        periodic: Sequence[bool] | None = None,
+        overlap: bool = False,
+    ) -> None:
         super().__init__()
-        self.coarse = BilinearBlock(channels, hidden)
-        self.fine = BilinearBlock(channels, hidden)
-        self.up = nn.ConvTranspose2d(channels, channels, factor, stride=factor)
-        self.factor = factor
+        coarse = hidden if coarse_hidden is None else coarse_hidden
+        self.coarse = BilinearBlock(channels, coarse, rank=rank, periodic=periodic)
+        self.fine = BilinearBlock(channels, hidden, rank=rank, periodic=periodic)
+        factors = (factor,) * rank if isinstance(factor, int) else tuple(factor)
+        if overlap and any(
+            wrap and factor > 1 for wrap, factor in zip(periodic or (), factors, strict=False)
+        ):
+            raise ValueError(
+                f"factor={factors} with overlap=True along a periodic axis: what reaches over its "
+                "edge would be lost. Give that axis the factor 1, or leave overlap out."
+            )
+        beyond = [factor // 2 if overlap and factor > 1 else 0 for factor in factors]
+        kernel = [factor + 2 * more for factor, more in zip(factors, beyond, strict=True)]
+        self.up = _SPREAD[rank](channels, channels, kernel, stride=factors, padding=beyond)
+        self.factors, self.rank, self.channel = factors, rank, channel
 
     def project(self, x: Tensor) -> Tensor:
-        r"""Apply :math:`\Phi` to ``(batch, channels, y, x)``."""
-        ny, nx = x.shape[-2:]
-        padding = (0, -nx % self.factor, 0, -ny % self.factor)
+        r"""Apply :math:`\Phi` to ``(batch, *state)``."""
+        x = to_channels(x, self.channel)
+        sides = x.shape[2:]
+        missing = [-side % factor for side, factor in zip(sides, self.factors, strict=True)]
+        padding = [p for more in reversed(missing) for p in (0, more)]
         padded = functional.pad(x, padding, mode="replicate") if any(padding) else x
-        low = functional.avg_pool2d(padded, self.factor)
-        return self.up(self.coarse(low))[..., :ny, :nx] + self.fine(x)
+        coarse = self.up(self.coarse(_AVERAGE[self.rank](padded, self.factors)))
+        for axis, side in enumerate(sides, start=2):
+            coarse = coarse.narrow(axis, 0, side)
+        return from_channels(coarse + self.fine(x), self.channel)

@@ -1,15 +1,33 @@
 """Γ: how the minimum is found."""
 
-from xinverse.solvers.base import SOLVERS, Solution, Solver
+from xinverse.solvers.adam import Adam
+from xinverse.solvers.base import (
+    SOLVERS,
+    DescentSolver,
+    Solution,
+    Solver,
+    VariationalSolver,
+)
 from xinverse.solvers.conjugate_gradient import ConjugateGradient
+from xinverse.solvers.fixed_point import FixedPoint
 from xinverse.solvers.gaussian_posterior import GaussianPosterior
+from xinverse.solvers.gradient_descent import GradientDescent
+from xinverse.solvers.lbfgs import LBFGS
+from xinverse.solvers.linear import LinearConjugateGradient
 from xinverse.solvers.lstm import LSTMSolver
 
 __all__ = [
+    "LBFGS",
     "SOLVERS",
+    "Adam",
     "ConjugateGradient",
+    "DescentSolver",
+    "FixedPoint",
     "GaussianPosterior",
+    "GradientDescent",
     "LSTMSolver",
+    "LinearConjugateGradient",
     "Solution",
     "Solver",
+    "VariationalSolver",
 ]

@@ -1,101 +1,124 @@
-"""Preconditioned conjugate gradient for symmetric positive-definite systems."""
+r"""The minimum of a quadratic cost, by conjugate gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from xinverse.solvers.base import SOLVERS, Solution, Solver
+from xinverse.operators.base import Operator
+from xinverse.solvers.base import (
+    SOLVERS,
+    Callback,
+    Solution,
+    VariationalSolver,
+    at_sea,
+    norm,
+)
+from xinverse.solvers.linear import LinearConjugateGradient
+
+if TYPE_CHECKING:
+    from xinverse.variational import VariationalCost
 
 __all__ = ["ConjugateGradient"]
 
+# How far the gradient at the solution may be from what the iterations made of it, beside
+# the first gradient: rounding is far below, and a cost that is not quadratic far above.
+CURVED = 1e-2
+
 
 @SOLVERS.register("conjugate-gradient")
-class ConjugateGradient(Solver):
-    r"""Solve :math:`A x = b` for a batch of right-hand sides.
+class ConjugateGradient(VariationalSolver):
+    r"""Conjugate gradient on the normal equations of a quadratic cost.
 
-    Each element of the batch has its own step lengths, so that a solution does
-    not depend on what it was solved with; an element that has converged stays
-    where it is (Hestenes and Stiefel 1952).
+    .. math::
+
+        A (x - x^{(0)}) = - \nabla U(x^{(0)}), \qquad A v = \nabla U(v) - \nabla U(0)
+
+    (Hestenes and Stiefel 1952), which asks for a linear operator and a prior
+    whose cost is quadratic. In exact arithmetic it takes as many iterations as A
+    has distinct eigenvalues, and in practice about the root of their ratio. The
+    history is the largest relative residual of the batch.
 
     Parameters
     ----------
+    steps : int
+        Iterations, at most.
     tolerance : float
-        Stop when :math:`\|b - A x\|_M \le` ``tolerance`` :math:`\|b\|_M` for all,
-        in the norm of the preconditioner, :math:`\|r\|_M^2 = r^\top M^{-1} r`.
-    max_iterations : int
-        Stop there in any case; ``Solution.converged`` says so.
+        An element stops where its gradient is this small beside the first one,
+        :math:`\| \nabla U(x^{(k)}) \| \le` ``tolerance``
+        :math:`\| \nabla U(x^{(0)}) \|`, in the norm of the preconditioner.
+    preconditioner : callable, optional
+        Applies an approximate inverse of A, symmetric and positive definite, to
+        ``(batch, *state)``: the covariance of a Gaussian prior, its ``matvec``.
     """
 
-    def __init__(self, tolerance: float = 1e-6, max_iterations: int = 1000) -> None:
-        super().__init__()
-        self.tolerance = tolerance
-        self.max_iterations = max_iterations
-
-    def forward(
+    def __init__(
         self,
-        matvec: Callable[[Tensor], Tensor],
-        b: Tensor,
-        x0: Tensor | None = None,
+        steps: int = 1000,
+        tolerance: float = 1e-6,
+        *,
         preconditioner: Callable[[Tensor], Tensor] | None = None,
-        tolerance: Tensor | None = None,
+    ) -> None:
+        super().__init__(steps, tolerance)
+        self.preconditioner = preconditioner
+
+    def run(
+        self,
+        cost: VariationalCost,
+        x0: Tensor,
+        y: Tensor,
+        operator: Operator,
+        *,
+        sea: Tensor | None,
+        steps: int,
+        unroll: bool,
+        callback: Callback | None,
     ) -> Solution:
-        """Solve for ``b`` of shape ``(batch, *shape)``.
+        """Solve the system for the change of the background."""
+        if not operator.linear:
+            raise ValueError(
+                f"{type(operator).__name__} is not linear, so that the cost is not quadratic: "
+                "the conjugate gradient expects a linear operator. Use 'lbfgs'."
+            )
+        # Without observations, so that their part does not drown that of a small change.
+        nothing = torch.zeros_like(y)
 
-        Parameters
-        ----------
-        matvec : callable
-            Applies the symmetric positive-definite A to ``(batch, *shape)``.
-        b : Tensor
-            Right-hand sides.
-        x0 : Tensor, optional
-            First guess; zero where none is given.
-        preconditioner : callable, optional
-            Applies an approximate inverse of A.
-        tolerance : Tensor, optional
-            One for each element of the batch, ``(batch,)``, in place of the solver's.
+        def gradient(x: Tensor, y: Tensor) -> Tensor:
+            total = cost.gradient(x, y, operator, create_graph=unroll).total
+            return at_sea(total, sea)
 
-        Returns
-        -------
-        Solution
-            With the largest relative residual of the batch as history.
-        """
-        precondition = preconditioner or (lambda v: v)
-        x = torch.zeros_like(b) if x0 is None else x0.clone()
-        residual = b.clone() if x0 is None else b - matvec(x)
-        z = precondition(residual)
-        direction = z.clone()
-        slope = _dot(residual, z)
-        scale = slope if x0 is None else _dot(b, precondition(b))
-        scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-        wanted = torch.as_tensor(self.tolerance if tolerance is None else tolerance).to(scale)
-        limit = wanted.reshape(-1, *[1] * (b.ndim - 1)) ** 2 * scale
-        active = slope > limit
-        history = [_worst(slope / scale)]
-        iterations = 0
-        while bool(active.any()) and iterations < self.max_iterations:
-            image = matvec(direction)
-            step = torch.where(active, slope / _dot(direction, image), torch.zeros_like(slope))
-            x += step * direction
-            residual -= step * image
-            z = precondition(residual)
-            previous, slope = slope, torch.where(active, _dot(residual, z), slope)
-            ratio = torch.where(active, slope / previous, torch.zeros_like(slope))
-            direction = z + ratio * direction
-            active = slope > limit
-            iterations += 1
-            history.append(_worst(slope / scale))
-        watched = torch.stack(history).tolist()
-        return Solution(x, iterations, bool((slope.abs() <= limit).all()), watched)
+        at_zero = gradient(torch.zeros_like(x0), nothing)
 
+        def hessian(v: Tensor) -> Tensor:
+            return gradient(v, nothing) - at_zero
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each element of the batch, shaped to broadcast."""
-    return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
+        def precondition(v: Tensor) -> Tensor:
+            return v if self.preconditioner is None else at_sea(self.preconditioner(v), sea)
 
+        def watch(iteration: int, change: Tensor) -> None:
+            if callback is not None:
+                with torch.no_grad():
+                    state = x0.detach() + change.detach()
+                    callback(iteration, state, cost(state, y, operator))
 
-def _worst(squares: Tensor) -> Tensor:
-    """Largest relative residual of the batch."""
-    return squares.max().clamp(min=0).sqrt() if squares.numel() else squares.new_zeros(())
+        first = -gradient(x0, y)
+        solution = LinearConjugateGradient(self.tolerance, steps)(
+            hessian, first, preconditioner=precondition, callback=watch
+        )
+        state = x0 + solution.state
+        with torch.no_grad():
+            expected = first - hessian(solution.state)
+            found = -at_sea(cost.gradient(state, y, operator).total, sea)
+            off = norm(found - expected) / norm(first).clamp(min=torch.finfo(x0.dtype).tiny)
+        if not bool((off <= CURVED).all()):
+            raise ValueError(
+                "The cost is not quadratic: at the solution its gradient is "
+                f"{float(off.max()):.1g} of the first one away from that of a linear system. "
+                "The conjugate gradient expects a quadratic prior, and this one is "
+                f"{type(cost.prior).__name__}: use 'lbfgs'."
+            )
+        solution.state = state
+        return solution

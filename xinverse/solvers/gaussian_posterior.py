@@ -26,7 +26,7 @@ from torch import Tensor
 
 from xinverse.priors.kernels import envelope, gaussian
 from xinverse.solvers.base import SOLVERS, Solver
-from xinverse.solvers.conjugate_gradient import ConjugateGradient
+from xinverse.solvers.linear import LinearConjugateGradient
 
 if TYPE_CHECKING:  # a solver takes any prior; only the type is named here
     from xinverse.priors.gaussian import GaussianPrior
@@ -224,7 +224,7 @@ class GaussianPosterior(Solver):
             square = (r * diagonal * r).flatten(1).sum(1)
             return square.sqrt().reshape(-1, *[1] * (r.ndim - 1))
 
-        solver = ConjugateGradient(max_iterations=MAX_ITERATIONS)
+        solver = LinearConjugateGradient(max_iterations=MAX_ITERATIONS)
         target, solution, residual = tolerance * norm(b), torch.zeros_like(b), b
         for _ in range(MAX_SWEEPS):
             scale = torch.where(norm(residual) > 0, norm(residual), 1.0)

@@ -11,22 +11,23 @@ Shi et al. 2015).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from xinverse.operators.base import Operator
-from xinverse.solvers.base import SOLVERS, Solution, Solver
+from xinverse.convolution import Convolution, from_channels, to_channels
+from xinverse.solvers.base import SOLVERS, DescentSolver
 
 if TYPE_CHECKING:  # a solver takes any cost; only the type is named here
-    from xinverse.variational import VariationalCost
+    from xinverse.variational import CostGradient
 
 __all__ = ["ConvLSTMCell", "LSTMSolver"]
 
 
 class ConvLSTMCell(nn.Module):
-    """Convolutional LSTM cell with 3 x 3 gates.
+    """Convolutional LSTM cell with gates three cells wide.
 
     Parameters
     ----------
@@ -34,11 +35,22 @@ class ConvLSTMCell(nn.Module):
         Channels that come in.
     hidden : int
         Channels of the hidden state and of the cell.
+    rank : int
+        Axes that are convolved.
+    periodic : sequence of bool, optional
+        Which of them close on themselves.
     """
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        *,
+        rank: int = 2,
+        periodic: Sequence[bool] | None = None,
+    ) -> None:
         super().__init__()
-        self.gates = nn.Conv2d(inputs + hidden, 4 * hidden, 3, padding=1)
+        self.gates = Convolution(inputs + hidden, 4 * hidden, rank=rank, periodic=periodic)
         self.hidden = hidden
 
     def start(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +67,7 @@ class ConvLSTMCell(nn.Module):
 
 
 @SOLVERS.register("lstm")
-class LSTMSolver(Solver):
+class LSTMSolver(DescentSolver):
     r"""Fixed number of learned descent steps from a background.
 
     The two halves of the gradient enter side by side, so that the cell sees
@@ -67,70 +79,62 @@ class LSTMSolver(Solver):
     Parameters
     ----------
     channels : int
-        Time steps of the window.
+        Length of the axis that ``channel`` names: the time steps of a window of
+        maps, the components of a series.
     hidden : int
         Width of the cell.
     steps : int
         Iterations.
+    rank : int
+        Axes that are convolved: 2 for maps and images, 1 for series.
+    channel : int or None
+        Axis of the state that the convolutions take as channels (the batch's is
+        0); None where they see a single channel, as of images.
+    periodic : sequence of bool, optional
+        Which of the convolved axes close on themselves.
+    gain : float
+        :math:`\alpha`, at first, of both halves of the gradient; learned.
     """
 
-    def __init__(self, channels: int, hidden: int = 32, steps: int = 8) -> None:
-        super().__init__()
-        self.cell = ConvLSTMCell(2 * channels, hidden)
-        self.update = nn.Conv2d(hidden, channels, 3, padding=1)
+    minimises = False
+
+    def __init__(
+        self,
+        channels: int,
+        hidden: int = 32,
+        steps: int = 8,
+        *,
+        rank: int = 2,
+        channel: int | None = 1,
+        periodic: Sequence[bool] | None = None,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__(steps)
+        self.cell = ConvLSTMCell(2 * channels, hidden, rank=rank, periodic=periodic)
+        self.update = Convolution(hidden, channels, rank=rank, periodic=periodic)
         # Untrained, the solver returns the background.
         for parameter in self.update.parameters():
             nn.init.zeros_(parameter)
-        self.gain = nn.Parameter(torch.ones(2))
-        self.steps = steps
+        self.gain = nn.Parameter(torch.full((2,), float(gain)))
+        self.channel = channel
 
-    def forward(
+    def begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden state and cell, zero."""
+        return self.cell.start(to_channels(x, self.channel))
+
+    def step(
         self,
-        cost: VariationalCost,
-        x0: Tensor,
-        y: Tensor,
-        operator: Operator,
-        *,
-        sea: Tensor | None = None,
-        steps: int | None = None,
-        train: bool = False,
-    ) -> Solution:
-        """Descend the cost from a background.
-
-        Parameters
-        ----------
-        cost : VariationalCost
-            What is minimised.
-        x0 : Tensor
-            Background, ``(batch, time, y, x)``.
-        y : Tensor
-            Observation, zero where nothing was observed.
-        operator : Operator
-            H.
-        sea : Tensor, optional
-            Boolean, broadcasting to the state; land stays where the background is.
-        steps : int, optional
-            Iterations, where they are not those of the solver.
-        train : bool
-            Keep the graph of every step, so that prior and solver can be learned.
-
-        Returns
-        -------
-        Solution
-            After the last step.
-        """
-        x = x0
-        h, c = self.cell.start(x)
-        wet = None if sea is None else sea.to(x.dtype)
-
-        count = self.steps if steps is None else steps
-        with torch.set_grad_enabled(train):
-            for _ in range(count):
-                gradient = cost.gradient(x, y, operator, create_graph=train)
-                stacked = torch.cat(
-                    [self.gain[0] * gradient.observation, self.gain[1] * gradient.prior], 1
-                )
-                h, c = self.cell(stacked, (h, c))
-                change = self.update(h)
-                x = x - (change if wet is None else wet * change)
-        return Solution(x, count)
+        number: int,  # noqa: ARG002  the cell keeps its own count
+        x: Tensor,  # noqa: ARG002  and sees the gradient only
+        gradient: CostGradient,
+        carried: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """What the cell makes of the gradient."""
+        halves = [
+            gain * to_channels(half, self.channel)
+            for gain, half in zip(
+                self.gain, (gradient.observation, gradient.prior), strict=True
+            )
+        ]
+        carried = self.cell(torch.cat(halves, 1), carried)
+        return -from_channels(self.update(carried[0]), self.channel), carried

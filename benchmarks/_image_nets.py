@@ -1,0 +1,110 @@
+"""The learned rows of the inpainting table: which prior and solver, and how trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from _images import Images, Seen, scores
+from safetensors.torch import load_file
+
+from xinverse.learning import Settings, VariationalNet, joint_loss
+from xinverse.priors import EOF, Autoencoder, TwoScale
+from xinverse.priors.base import ProjectionPrior
+from xinverse.solvers import FixedPoint, LSTMSolver
+
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+SHAPE = (28, 28)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row: prior, solver, what is learned, and how."""
+
+    prior: Literal["pca", "ae", "2s"]
+    solver: Literal["fp", "lstm"]
+    joint: bool
+    settings: Settings
+    batch: int = 64
+    start: str | None = None  # the row whose prior this one starts from
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+RECIPES = {
+    "ae": Recipe("ae", "fp", True, Settings(4000, 1e-3, every=1000), 128),
+    "pca-lstm": Recipe("pca", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200), 32),
+    "ae-fp": Recipe("ae", "fp", True, Settings(4000, 1e-3, every=1000), 128),
+    "ae-lstm": Recipe("ae", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200), 32, "ae"),
+    "ae-joint": Recipe("ae", "lstm", True, Settings(800, 2e-3, 5.0, 5, 200), 32, "ae"),
+    "2s-fp": Recipe("2s", "fp", True, Settings(3000, 4e-3, every=500), 64),
+    "2s-joint": Recipe(
+        "2s", "lstm", True, Settings(1000, 3e-3, 1.0, 3, 100), 32, "2s-fp", {"steps": 6}
+    ),
+}
+
+
+def prior(kind: str, images: Images) -> ProjectionPrior:
+    """An untrained prior; the components of PCA are those of the training images."""
+    if kind == "pca":
+        return EOF.fit(images.training, modes=50)
+    if kind == "ae":
+        return Autoencoder(SHAPE, latent=20)
+    return TwoScale(1, 8, 4, coarse_hidden=42, channel=None, overlap=True)
+
+
+def network(row: str, images: Images) -> VariationalNet:
+    """An untrained network."""
+    recipe = RECIPES[row]
+    made = prior(recipe.prior, images)
+    if recipe.solver == "fp":
+        return VariationalNet(made, FixedPoint(steps=1), joint=recipe.joint)
+    options = {"hidden": 5, "steps": 12, "channel": None} | recipe.options
+
+    return VariationalNet(made, LSTMSolver(1, **options), joint=recipe.joint)
+
+
+def weights_file(row: str, seed: int) -> Path:
+    """Where the weights of a training with a seed are."""
+    return WEIGHTS / f"inpainting-{row}-{seed}.safetensors"
+
+
+def trained(row: str, images: Images, seed: int) -> VariationalNet:
+    """A network with its weights."""
+    model = network(row, images)
+    model.load_state_dict(load_file(weights_file(row, seed)), strict=False)
+    return model.requires_grad_(False)
+
+
+def estimate(model: VariationalNet, seen: Seen, at_once: int = 250) -> torch.Tensor:
+    """Reconstructions of many images."""
+    parts = [seen[k : k + at_once] for k in range(0, len(seen), at_once)]
+    return torch.cat([model(s.y, s.y, s.operator) for s in parts])
+
+
+def objective(row: str) -> Callable[[VariationalNet, Seen, int], torch.Tensor]:
+    """What a row minimises."""
+    recipe = RECIPES[row]
+
+    def represent(model: VariationalNet, seen: Seen, _: int) -> torch.Tensor:
+        return (seen.truth - model.project(seen.truth)).square().mean()
+
+    def reconstruct(model: VariationalNet, seen: Seen, steps: int) -> torch.Tensor:
+        count = 1 if recipe.solver == "fp" else steps
+        found = model(seen.y, seen.y, seen.operator, steps=count, mode="unroll")
+        weight = 0.05 if recipe.joint else 0.0
+        return joint_loss(
+            model, found, seen.truth, estimate_projection=weight, truth_projection=weight
+        )
+
+    return represent if row == "ae" else reconstruct
+
+
+def score(model: VariationalNet, seen: Seen) -> dict[str, float]:
+    """R-, I- and P-score."""
+    projected = model.project(seen.truth)
+    return scores(estimate(model, seen), seen) | {
+        "P": float((projected - seen.truth).square().mean())
+    }

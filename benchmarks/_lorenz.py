@@ -1,0 +1,143 @@
+"""Windows of the Lorenz systems, seen now and then and with noise: truth, observations, score.
+
+The settings of the supplementary material of Fablet, Drumetz and Rousseau (2020): one long
+series, of which the windows for training are drawn from the first three quarters and those for
+the test from the rest; a noise of variance 2. Scores are normalised by the variance of the
+components about their means, averaged over the components.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from xinverse.dynamics import Dynamics, Lorenz63, Lorenz96, Rescaled
+from xinverse.operators import Mask
+
+NOISE_VARIANCE = 2.0
+LENGTH = 200  # time steps of a window
+
+
+@dataclass
+class Windows:
+    """A batch of windows, normalised: ``(batch, time, component)``."""
+
+    truth: Tensor
+    y: Tensor
+    observed: Tensor
+
+    @property
+    def operator(self) -> Mask:
+        """H."""
+        return Mask(self.observed)
+
+    @property
+    def interpolated(self) -> Tensor:
+        """Background: linear interpolation in time of what was seen of each component."""
+        return linear_in_time(self.y, self.observed)
+
+    def __getitem__(self, some: slice) -> Windows:
+        return Windows(self.truth[some], self.y[some], self.observed[some])
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+class System:
+    """A Lorenz system, its series, and how it is observed.
+
+    Parameters
+    ----------
+    number : {63, 96}
+        Which.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.model: Dynamics = Lorenz63() if number == 63 else Lorenz96()
+        self.dt = 0.01 if number == 63 else 0.05
+        self.every = 8 if number == 63 else 4
+        self.components = 3 if number == 63 else 40
+        self.seen = 3 if number == 63 else 20  # of the components, whenever there is a look
+        self.test_windows = 2000 if number == 63 else 256
+        length = 20000 if number == 63 else 10000
+        series = integrate(number, self.components, self.dt, length)
+        self.split = 3 * length // 4
+        training = series[: self.split]
+        self.mean = training.mean(0)
+        self.scale = (training - self.mean).square().mean().sqrt()
+        self.series = (series - self.mean) / self.scale
+
+    @property
+    def normalised(self) -> Dynamics:
+        """The model of the normalised states."""
+        return Rescaled(self.model, self.mean, self.scale)
+
+    def draw(self, count: int, generator: torch.Generator, *, test: bool = False) -> Windows:
+        """Windows at random times of either part of the series, with new noise."""
+        first, last = (self.split, len(self.series)) if test else (0, self.split)
+        starts = torch.randint(first, last - LENGTH + 1, (count,), generator=generator)
+        truth = self.series[starts[:, None] + torch.arange(LENGTH)]
+        order = torch.rand(count, LENGTH, self.components, generator=generator).argsort(-1)
+        observed = order < self.seen
+        observed[:, torch.arange(LENGTH) % self.every != 0] = False
+        noise = torch.randn(truth.shape, generator=generator, dtype=torch.float64)
+        y = truth + NOISE_VARIANCE**0.5 / self.scale * noise
+        return Windows(truth, torch.where(observed, y, 0.0), observed)
+
+    def test(self, seed: int) -> Windows:
+        """The windows that are scored."""
+        generator = torch.Generator().manual_seed(10_000 + seed)
+        return self.draw(self.test_windows, generator, test=True)
+
+
+def integrate(number: int, components: int, dt: float, length: int) -> Tensor:
+    """One long series on the attractor, by the Runge-Kutta pair of Dormand and Prince."""
+
+    def lorenz63(_: float, x: np.ndarray) -> list[float]:
+        return [
+            10 * (x[1] - x[0]),
+            x[0] * (28 - x[2]) - x[1],
+            x[0] * x[1] - 8 / 3 * x[2],
+        ]
+
+    def lorenz96(_: float, x: np.ndarray) -> np.ndarray:
+        return (np.roll(x, -1) - np.roll(x, 2)) * np.roll(x, 1) - x + 8
+
+    start = np.ones(components)
+    start[0] += 1
+    spinup = 2000
+    solved = solve_ivp(
+        lorenz63 if number == 63 else lorenz96,
+        (0, (spinup + length) * dt),
+        start,
+        t_eval=dt * np.arange(spinup, spinup + length),
+        rtol=1e-8,
+        atol=1e-8,
+    )
+    return torch.from_numpy(solved.y.T.copy())
+
+
+def linear_in_time(y: Tensor, observed: Tensor) -> Tensor:
+    """Linear interpolation along axis 1, constant beyond the first and the last observation."""
+    times = torch.arange(y.shape[1], dtype=y.dtype, device=y.device)[None, :, None].expand(
+        y.shape
+    )
+    far = 10.0 * y.shape[1]
+    before = torch.where(observed, times, -far).cummax(1)
+    after = torch.where(observed, times, far).flip(1).cummin(1)
+    left, right = before.values, after.values.flip(1)
+    value_left = y.gather(1, before.indices)
+    value_right = y.flip(1).gather(1, after.indices).flip(1)
+    weight = torch.where(right > left, (times - left) / (right - left).clamp(min=1), 0.0)
+    weight = torch.where(left < 0, 1.0, torch.where(right >= far, 0.0, weight))
+    return (1 - weight) * value_left + weight * value_right
+
+
+def r_scores(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Normalised mean square error of each window, ``(batch,)``."""
+    return (estimate - truth).square().flatten(1).mean(1)

@@ -1,0 +1,111 @@
+r"""What a model of dynamics is: a tendency, and the flow that integrates it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from xinverse.dynamics.steppers import STEPPERS
+from xinverse.errors import UnknownNameError
+from xinverse.registry import Registry
+
+__all__ = ["DYNAMICS", "Dynamics", "Rescaled"]
+
+
+class Dynamics(nn.Module):
+    r"""An autonomous system :math:`dx/dt = f(x; \theta)`, differentiable and batched.
+
+    A subclass writes ``tendency``. Its numbers are buffers, so that the model
+    follows its state to another precision or device.
+
+    Parameters
+    ----------
+    scheme : {"rk4", "heun", "euler"}
+        The time step.
+    """
+
+    def __init__(self, scheme: str = "rk4") -> None:
+        super().__init__()
+        if scheme not in STEPPERS:
+            raise UnknownNameError("time step", scheme, STEPPERS)
+        self.scheme = scheme
+
+    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        r"""Rate of change :math:`f(x; \theta)` of states ``(batch, *state)``.
+
+        Parameters
+        ----------
+        x : Tensor
+            States.
+        parameters : mapping of str to Tensor, optional
+            Values of the model's parameters in place of its own, one for each
+            element of the batch, shaped to broadcast with ``x``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define tendency(x).")
+
+    def forward(
+        self,
+        x: Tensor,
+        dt: float,
+        steps: int = 1,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Flow: the states after ``steps`` time steps of ``dt``."""
+        step = STEPPERS[self.scheme]
+        for _ in range(steps):
+            x = step(lambda state: self.tendency(state, parameters), x, dt)
+        return x
+
+    def trajectory(
+        self,
+        x: Tensor,
+        dt: float,
+        times: int,
+        substeps: int = 1,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """States at ``times`` times, ``dt`` apart, the first as given.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, time, *state)``.
+        """
+        states = [x]
+        for _ in range(times - 1):
+            states.append(self(states[-1], dt / substeps, substeps, parameters))
+        return torch.stack(states, 1)
+
+
+class Rescaled(Dynamics):
+    r"""A model of states that were normalised, :math:`z = (x - m) / s`.
+
+    .. math:: dz/dt = f(m + s z) / s
+
+    Parameters
+    ----------
+    model : Dynamics
+        Of the states as they are.
+    mean, scale : float or Tensor
+        :math:`m` and :math:`s`, broadcasting to a state.
+    """
+
+    def __init__(
+        self, model: Dynamics, mean: float | Tensor = 0.0, scale: float | Tensor = 1.0
+    ) -> None:
+        super().__init__(model.scheme)
+        self.model = model
+        self.register_buffer("mean", torch.as_tensor(mean))
+        self.register_buffer("scale", torch.as_tensor(scale))
+
+    mean: Tensor
+    scale: Tensor
+
+    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Rate of change of the normalised states."""
+        return self.model.tendency(self.mean + self.scale * x, parameters) / self.scale
+
+
+DYNAMICS: Registry[type[Dynamics]] = Registry("model of dynamics")

@@ -1,0 +1,88 @@
+r"""Gradient descent with moments of the gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from xinverse.solvers.base import SOLVERS, DescentSolver
+
+if TYPE_CHECKING:
+    from xinverse.variational import CostGradient
+
+__all__ = ["Adam"]
+
+Moments = tuple[Tensor, Tensor]
+
+
+@SOLVERS.register("adam")
+class Adam(DescentSolver):
+    r"""Steps down a running mean of the gradient, over the root of that of its square.
+
+    .. math::
+
+        m_k &= \beta_1 m_{k-1} + (1 - \beta_1) \, g_k, \qquad
+        v_k = \beta_2 v_{k-1} + (1 - \beta_2) \, g_k^2, \\
+        x^{(k)} &= x^{(k-1)} - \alpha \,
+        \frac{m_k / (1 - \beta_1^k)}{\sqrt{v_k / (1 - \beta_2^k)} + \epsilon}
+
+    cell by cell, with :math:`g_k = \nabla_x U(x^{(k-1)})` (algorithm 1 of Kingma
+    and Ba 2015). A step is about :math:`\alpha` long in every cell, whatever the
+    scale of the cost. For costs that are rough or whose scale is unknown; the
+    last digits of a minimum come slowly, since steps of a fixed length go round it.
+
+    Parameters
+    ----------
+    step_size : float
+        :math:`\alpha`, in the units of the state.
+    steps : int
+        Iterations, at most.
+    tolerance : float
+        Relative size of the gradient at which an element stops.
+    betas : tuple of float
+        :math:`\beta_1` and :math:`\beta_2`, from 0 to below 1.
+    epsilon : float
+        :math:`\epsilon`, in the units of the gradient.
+    """
+
+    def __init__(
+        self,
+        step_size: float = 0.1,
+        steps: int = 1000,
+        tolerance: float = 0.0,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(steps, tolerance)
+        for name, value in (("step_size", step_size), ("epsilon", epsilon)):
+            if not value > 0:
+                raise ValueError(f"{name}={value}: expected a positive number.")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas={betas}: expected two numbers from 0 to below 1.")
+        self.step_size, self.betas, self.epsilon = float(step_size), betas, epsilon
+
+    def begin(self, x: Tensor) -> Moments:
+        """Both moments, zero."""
+        return torch.zeros_like(x), torch.zeros_like(x)
+
+    def step(
+        self,
+        number: int,
+        x: Tensor,  # noqa: ARG002  only the gradient counts
+        gradient: CostGradient,
+        carried: Moments,
+    ) -> tuple[Tensor, Moments]:
+        """Minus the mean gradient over its root mean square."""
+        first, second = self.betas
+        slope = gradient.total
+        mean = first * carried[0] + (1 - first) * slope
+        square = second * carried[1] + (1 - second) * slope.square()
+        # The root of zero has no derivative, and cells that nothing pulls have that.
+        moved = square > 0
+        root = torch.where(moved, torch.where(moved, square, 1.0).sqrt(), 0.0)
+        root = root / (1 - second ** (number + 1)) ** 0.5
+        change = mean / (1 - first ** (number + 1)) / (root + self.epsilon)
+        return -self.step_size * change, (mean, square)

@@ -17,7 +17,7 @@ from xinverse.priors.base import ProjectionPrior
 from xinverse.solvers import FixedPoint, LSTMSolver
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
-SHAPE = (28, 28)
+SHAPE = (4, 14, 14)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,13 @@ RECIPES = {
     "ae-joint": Recipe("ae", "lstm", True, Settings(800, 2e-3, 5.0, 5, 200), 32, "ae"),
     "2s-fp": Recipe("2s", "fp", True, Settings(3000, 4e-3, every=500), 64),
     "2s-joint": Recipe(
-        "2s", "lstm", True, Settings(1000, 3e-3, 1.0, 3, 100), 32, "2s-fp", {"steps": 6}
+        "2s",
+        "lstm",
+        True,
+        Settings(1000, 3e-3, 1.0, 3, 100),
+        32,
+        "2s-fp",
+        {"hidden": 12, "steps": 6},
     ),
 }
 
@@ -49,10 +55,10 @@ RECIPES = {
 def prior(kind: str, images: Images) -> ProjectionPrior:
     """An untrained prior; the components of PCA are those of the training images."""
     if kind == "pca":
-        return EOF.fit(images.training, modes=50)
+        return EOF.fit(images.states, modes=50)
     if kind == "ae":
         return Autoencoder(SHAPE, latent=20)
-    return TwoScale(1, 8, 4, coarse_hidden=42, channel=None, overlap=True)
+    return TwoScale(4, 16, 2, coarse_hidden=38, overlap=True)
 
 
 def network(row: str, images: Images) -> VariationalNet:
@@ -61,9 +67,9 @@ def network(row: str, images: Images) -> VariationalNet:
     made = prior(recipe.prior, images)
     if recipe.solver == "fp":
         return VariationalNet(made, FixedPoint(steps=1), joint=recipe.joint)
-    options = {"hidden": 5, "steps": 12, "channel": None} | recipe.options
+    options = {"hidden": 5, "steps": 12} | recipe.options
 
-    return VariationalNet(made, LSTMSolver(1, **options), joint=recipe.joint)
+    return VariationalNet(made, LSTMSolver(4, **options), joint=recipe.joint)
 
 
 def weights_file(row: str, seed: int) -> Path:

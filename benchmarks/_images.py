@@ -25,7 +25,11 @@ TRAINING = 8000  # images; the other 2000 are the test
 
 @dataclass
 class Seen:
-    """Images, and what is seen of them: ``(batch, y, x)``, normalised."""
+    """Images, and what is seen of them, normalised: ``(batch, 4, 14, 14)``.
+
+    The pixels are those of 28 x 28, four neighbours on an axis of their own: the same numbers,
+    which convolutions go over in a quarter of the steps.
+    """
 
     truth: Tensor
     y: Tensor
@@ -67,6 +71,11 @@ class Images:
         images = self.training[some].roll(shift, (1, 2))  # the margin is empty
         return look(images, generator)
 
+    @property
+    def states(self) -> Tensor:
+        """The training images as states."""
+        return as_state(self.training)
+
     def held(self) -> Seen:
         """Training images that no batch draws, to watch a training and to tune."""
         return look(self.training[-HELD:], torch.Generator().manual_seed(77))
@@ -88,9 +97,20 @@ def look(images: Tensor, generator: torch.Generator) -> Seen:
     holes = functional.conv_transpose2d(centres[:, None], torch.ones(1, 1, HOLE, HOLE))[:, 0]
     observed = holes == 0
     noise = torch.randn(images.shape, generator=generator)
-    return Seen(
-        images, torch.where(observed, images + NOISE_VARIANCE**0.5 * noise, 0.0), observed
-    )
+    y = torch.where(observed, images + NOISE_VARIANCE**0.5 * noise, 0.0)
+    return Seen(as_state(images), as_state(y), as_state(observed))
+
+
+def as_state(images: Tensor) -> Tensor:
+    """Images ``(batch, 28, 28)`` with the pixels of each 2 x 2 on an axis of their own."""
+    blocks = images.unflatten(2, (14, 2)).unflatten(1, (14, 2))
+    return blocks.permute(0, 2, 4, 1, 3).flatten(1, 2)
+
+
+def as_images(states: Tensor) -> Tensor:
+    """Undo `as_state`."""
+    blocks = states.unflatten(1, (2, 2)).permute(0, 3, 1, 4, 2)
+    return blocks.flatten(3, 4).flatten(1, 2)
 
 
 def scores(estimate: Tensor, seen: Seen) -> dict[str, float]:

@@ -157,7 +157,9 @@ def test_a_perfect_background_does_not_divide_by_zero():
 
 def test_untrained_it_returns_the_background():
     background, y, observed, _ = batch_at(0)
-    torch.testing.assert_close(network().reconstruct(background, y, observed), background, rtol=0, atol=0)
+    torch.testing.assert_close(
+        network().reconstruct(background, y, observed), background, rtol=0, atol=0
+    )
 
 
 def test_what_stands_where_nothing_was_observed_does_not_count():

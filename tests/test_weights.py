@@ -35,6 +35,7 @@ from xinverse.errors import (
     WeightsError,
 )
 from xinverse.fields.grid import Grid
+from xinverse.fields.units import conversion, same_units
 from xinverse.weights import (
     ModelCard,
     WeightsRef,
@@ -48,7 +49,6 @@ from xinverse.weights import (
 )
 from xinverse.weights.entry import Entry
 from xinverse.weights.locate import locate
-from xinverse.weights.units import conversion, same_units
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -54,7 +54,10 @@ def interpolation_matrix(points: Tensor, size: int, spacing: float) -> Tensor:
     angle = (
         2
         * math.pi
-        * (points.to(torch.float64)[:, None] / spacing - torch.arange(size, dtype=torch.float64))
+        * (
+            points.to(torch.float64)[:, None] / spacing
+            - torch.arange(size, dtype=torch.float64)
+        )
         / size
     )
     matrix = 1 + 2 * torch.cos(angle[..., None] * waves).sum(-1)

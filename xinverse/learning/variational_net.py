@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xinverse.operators.base import Operator
 from xinverse.priors.base import Prior, ProjectionPrior
-from xinverse.solvers.base import DescentSolver, Mode
+from xinverse.solvers.base import Mode, VariationalSolver
 from xinverse.variational import VariationalCost
 
 __all__ = ["VariationalNet"]
@@ -25,7 +25,7 @@ class VariationalNet(nn.Module):
     ----------
     prior : Prior
         :math:`\Phi` or U.
-    solver : DescentSolver
+    solver : VariationalSolver
         :math:`\Gamma`.
     observation_weight, prior_weight : float
         :math:`\lambda_1` and :math:`\lambda_2`.
@@ -35,13 +35,13 @@ class VariationalNet(nn.Module):
     Attributes
     ----------
     cost : VariationalCost
-    solver : DescentSolver
+    solver : VariationalSolver
     """
 
     def __init__(
         self,
         prior: Prior,
-        solver: DescentSolver,
+        solver: VariationalSolver,
         *,
         observation_weight: float = 1.0,
         prior_weight: float = 1.0,

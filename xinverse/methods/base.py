@@ -124,10 +124,14 @@ class Method(ABC, Generic[Options]):
                 f"method={self.name!r} has no option {', '.join(map(repr, unknown))}.{hint} "
                 f"Its options are {', '.join(map(repr, known))}."
             )
-        needed = [n for n, f in known.items() if f.default is MISSING and n not in given]
+        needed = [n for n, f in known.items() if f.default is f.default_factory is MISSING and n not in given]
         if needed:
             raise OptionError(f"method={self.name!r} needs {', '.join(map(repr, needed))}.")
         return self.options_type(**given)
+
+    def units(self, options: Options) -> str | None:  # noqa: ARG002  for subclasses
+        """The units that the variable must be in; None where any will do."""
+        return None
 
     def check(
         self,

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from xinverse.methods import four_dvarnet, oi  # noqa: F401  imported to be registered
+from xinverse.methods import (  # noqa: F401  imported to be registered
+    fixed_point,
+    four_dvar,
+    four_dvarnet,
+    oi,
+    variational,
+)
 from xinverse.methods.base import METHODS, Method
 
 __all__ = ["available", "find"]

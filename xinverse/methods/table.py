@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from html import escape
+from typing import Any
 
 from xinverse.methods.registry import available
 
@@ -19,7 +20,7 @@ class MethodTable(list[dict[str, str]]):
     --------
     >>> import xinverse
     >>> [row["method"] for row in xinverse.methods()]
-    ['4dvarnet', 'oi']
+    ['4dvar', '4dvarnet', 'fixed-point', 'oi', 'variational']
     """
 
     def __repr__(self) -> str:
@@ -60,8 +61,15 @@ def table() -> MethodTable:
                 "gives": ", ".join(("mean", *method.gives)),
                 "needs": ", ".join(needs) or "-",
                 "options": ", ".join(
-                    f"{f.name}={f.default!r}" for f in fields(method.options_type)
+                    f"{f.name}={_default(f)!r}" for f in fields(method.options_type)
                 ),
             }
         )
     return rows
+
+
+def _default(option: Field[Any]) -> Any:
+    """Default value of an option, made where it is made anew each time."""
+    if option.default_factory is not MISSING:
+        return option.default_factory()
+    return option.default

@@ -4,10 +4,12 @@ from xinverse.operators.base import OPERATORS, Operator
 from xinverse.operators.blur import Blur, gaussian_psf
 from xinverse.operators.coarsen import Coarsen, cell_area
 from xinverse.operators.compose import Composition
+from xinverse.operators.driven import DrivenTrajectory, SpectralColour
 from xinverse.operators.inner import inner, weighted_adjoint
 from xinverse.operators.mask import Mask
 from xinverse.operators.matrix import Matrix
 from xinverse.operators.noise import NoiseWeighted
+from xinverse.operators.separable import Separable
 from xinverse.operators.stack import Stack
 from xinverse.operators.time_window import TimeWindow
 from xinverse.operators.trajectory import Trajectory
@@ -17,10 +19,13 @@ __all__ = [
     "Blur",
     "Coarsen",
     "Composition",
+    "DrivenTrajectory",
     "Mask",
     "Matrix",
     "NoiseWeighted",
     "Operator",
+    "Separable",
+    "SpectralColour",
     "Stack",
     "TimeWindow",
     "Trajectory",

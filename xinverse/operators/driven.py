@@ -176,7 +176,9 @@ def _error_factor(times: int, dt: float, kept: float, error_scale: float) -> Ten
     if error_scale:
         covariance = torch.exp(-(((lag[:, None] - lag) / error_scale) ** 2))
         # Variance that the errors pile up, far from the start: sum of kept^(j+k) c(j-k).
-        far = torch.arange(-math.ceil(6 * error_scale / dt), math.ceil(6 * error_scale / dt) + 1)
+        far = torch.arange(
+            -math.ceil(6 * error_scale / dt), math.ceil(6 * error_scale / dt) + 1
+        )
         piled = (kept ** far.abs() * torch.exp(-((dt * far / error_scale) ** 2))).sum()
         piled = piled / (1 - kept**2)
         values, vectors = torch.linalg.eigh(covariance / piled)

@@ -2,7 +2,6 @@ r"""From one grid to another, axis by axis."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from xinverse.operators.base import OPERATORS, Operator

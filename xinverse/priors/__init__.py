@@ -9,6 +9,7 @@ from xinverse.priors.tikhonov import Tikhonov
 from xinverse.priors.total_variation import TotalVariation
 from xinverse.priors.two_scale import TwoScale
 from xinverse.priors.unet import UNet
+from xinverse.priors.white import White
 
 __all__ = [
     "EOF",
@@ -24,4 +25,5 @@ __all__ = [
     "TotalVariation",
     "TwoScale",
     "UNet",
+    "White",
 ]

@@ -118,10 +118,10 @@ class Differences(nn.Module):
                 f"The state has the shape {tuple(x.shape[1:])}: axes={self.axes} asks for "
                 f"at least {-min(self.axes)} axes beside the batch's."
             )
-        if (
-            self.sea is not None
-            and torch.broadcast_shapes(self.sea.shape, x.shape[1:]) != (x.shape[1:])
-        ):
+        if self.sea is None:
+            return
+        sides = zip(reversed(self.sea.shape), reversed(x.shape[1:]), strict=False)
+        if self.sea.ndim >= x.ndim or any(mask not in {1, side} for mask, side in sides):
             raise ValueError(
                 f"sea has the shape {tuple(self.sea.shape)}: expected one that broadcasts to "
                 f"the state's, {tuple(x.shape[1:])}."

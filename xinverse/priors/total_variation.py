@@ -18,6 +18,7 @@ from xinverse.priors.differences import Differences, for_each_element
 __all__ = ["TotalVariation"]
 
 BETWEEN_CHECKS = 10  # iterations; a check costs about as much as one of them
+ROUNDING = 4  # of a sum, in units of the last digit
 
 
 @PRIORS.register("total-variation")
@@ -145,9 +146,12 @@ class TotalVariation(Prior):
         change = self.differences.adjoint(q)
         slopes = self.differences(x - change)
         lengths = limit * slopes.square().sum(1, keepdim=True).sqrt()
-        gap = (lengths - (slopes * q).sum(1, keepdim=True)).clamp(min=0)
-        square = 2 * gap.flatten(1).sum(1) / change.square().flatten(1).sum(1)
-        # Nothing to change, as in a flat state: zero over zero.
+        most = lengths.flatten(1).sum(1)
+        gap = most - (slopes * q).flatten(1).sum(1)
+        # A gap of the size of its rounding says that no more can be done.
+        gap = torch.where(gap > ROUNDING * torch.finfo(x.dtype).eps * most, gap, 0.0)
+        square = 2 * gap / change.square().flatten(1).sum(1)
+        # Where there is nothing to change, as in a flat state, it is zero over zero.
         return square.nan_to_num(0.0).sqrt().reshape(-1, *[1] * x.ndim)
 
 

@@ -122,8 +122,8 @@ class TwoScale(ProjectionPrior):
             wrap and factor > 1 for wrap, factor in zip(periodic or (), factors, strict=False)
         ):
             raise ValueError(
-                f"factor={factors} with overlap=True along a periodic axis: what reaches over its "
-                "edge would be lost. Give that axis the factor 1, or leave overlap out."
+                f"factor={factors} with overlap=True along a periodic axis: what reaches over "
+                "its edge would be lost. Give that axis the factor 1, or leave overlap out."
             )
         beyond = [factor // 2 if overlap and factor > 1 else 0 for factor in factors]
         kernel = [factor + 2 * more for factor, more in zip(factors, beyond, strict=True)]

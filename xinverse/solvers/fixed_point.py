@@ -34,7 +34,7 @@ class FixedPoint(VariationalSolver):
 
     .. math:: x^{(k+1)} = \Phi\left( x^{(k)} + \omega H^\top (y - H x^{(k)}) \right)
 
-    (Fablet, Drumetz and Rousseau 2020, after equation 2). With a mask and
+    (Fablet, Drumetz and Rousseau 2019 and 2020). With a mask and
     :math:`\omega = 1` observed cells are replaced by the observations and the
     state is projected: DINEOF where :math:`\Phi` keeps a few EOFs (Beckers and
     Rixen 2003). One iteration from zero is :math:`\Phi(y)`. It has no step to

@@ -28,9 +28,12 @@ __all__ = ["LBFGS"]
 # Of the line search: the share of the slope that the cost must lose, and the share of it
 # that may be left (Nocedal and Wright 2006, section 3.1, for quasi-Newton directions).
 DECREASE, CURVATURE = 1e-4, 0.9
-TRIALS, SHORT = 30, 2**-5
+TRIALS = 30
 
-# Iterations without a new least cost after which an element has come to the end of rounding.
+# A step that is shorter is given up where the cost would change by rounding only.
+SHORT = 2**-5
+
+# Iterations without a new least cost after which an element rests: what is left is rounding.
 PATIENCE = 20
 
 
@@ -128,7 +131,6 @@ class LBFGS(VariationalSolver):
                 found, length = _search(evaluate, point, change, active)
             moved = length > 0
             if unroll:
-                length = torch.where(moved, length, 0.0)
                 found = evaluate(point.x + length * change, graph=True)
             # No step along the direction lowers the cost: the next one is that of the
             # gradient alone, and where it was that already, this is the end.
@@ -228,7 +230,7 @@ def _search(
         level = level & flatter & (norm(found.gradient) < norm(start.gradient))
         falls = (enough | level) & torch.isfinite(tilt)
         steep = tilt < CURVATURE * slope
-        # Where the cost would fall by less than it is known to, a few trials are enough.
+        # Where the cost would fall by less than rounding, a few trials are enough.
         in_vain = seeking & ~falls & (-length * slope <= rounding) & (length <= SHORT)
         high = torch.where(seeking & ~falls, length, high)
         low = torch.where(seeking & falls & steep, length, low)

@@ -15,6 +15,7 @@ from xinverse.fields.axes import find_axes
 from xinverse.fields.field import Field, to_field
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
+from xinverse.fields.units import conversion, same_units
 from xinverse.methods.base import Method
 from xinverse.methods.registry import find
 from xinverse.options import get_option
@@ -85,6 +86,7 @@ def prepare(
     reference = _weights(chosen, weights)
     if reference is not None:
         reference.card.check(grid, field.template)
+    _check_units(da, chosen, chosen.units(settled))
     chosen.check(grid, settled, reference)
     cells = plan_for(chosen, grid, settled, reference, tile)
     wet = None if sea is None else sea.transpose(axes.y, axes.x).data
@@ -99,6 +101,24 @@ def _weights(method: Method[Any], weights: str | os.PathLike[str] | None) -> Wei
     if weights is not None:
         raise OptionError(f"method={method.name!r} learns nothing and takes no weights=.")
     return None
+
+
+def _check_units(da: xr.DataArray, method: Method[Any], expected: str | None) -> None:
+    """Refuse a variable in other units than a method computes in."""
+    found = da.attrs.get("units")
+    if expected is None or (found is not None and same_units(str(found), expected)):
+        return
+    if found is None:
+        raise DataError(
+            f"{da.name!r} does not say its units, and method={method.name!r} computes in "
+            f"{expected!r}: state them, .assign_attrs(units={expected!r})."
+        )
+    change = conversion(str(found), expected)
+    how = f"multiply it first, {da.name} {change}, and" if change else "convert it first, and"
+    raise DataError(
+        f"{da.name!r} is in {str(found)!r}, and method={method.name!r} computes in "
+        f"{expected!r}: {how} state .assign_attrs(units={expected!r})."
+    )
 
 
 def _split(

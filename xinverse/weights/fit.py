@@ -7,7 +7,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xinverse.errors import UnitsError, WeightsError
-from xinverse.weights.units import conversion, same_units
+from xinverse.fields.units import conversion, same_units
 
 if TYPE_CHECKING:
     from xinverse.fields.grid import Grid

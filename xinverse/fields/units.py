@@ -1,7 +1,8 @@
 """Which spellings of a unit mean the same, and how to convert the simple cases.
 
-The weights never convert a field by themselves: a field in centimetres given
-to weights trained in metres is an error whose text says what to multiply by.
+Nothing is ever converted unasked: a field in centimetres given to weights that
+were trained in metres, or to a model of the ocean, is an error whose text says
+what to multiply by.
 """
 
 from __future__ import annotations

@@ -1,0 +1,272 @@
+"""4DVar: (mask, a model of the dynamics and its errors, quasi-Newton descent)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, inf, isfinite, pi, radians, sin, sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xinverse.errors import DataError, GridError, OptionError
+from xinverse.fields.grid import Grid
+from xinverse.methods.base import (
+    METHODS,
+    Footprint,
+    Method,
+    Problem,
+    background_and_anomaly,
+    local_km,
+)
+from xinverse.methods.footprint import correlation_halo, largest_tile
+from xinverse.methods.oi import OIOptions, statistics
+
+if TYPE_CHECKING:
+    import torch
+
+    from xinverse.dynamics.base import Dynamics
+    from xinverse.operators.driven import DrivenTrajectory
+    from xinverse.weights import WeightsRef
+
+__all__ = ["FourDVar", "FourDVarOptions"]
+
+DYNAMICS = ("quasi-geostrophic", "advection")
+CONSTRAINTS = ("weak", "strong")
+# Speed of the first baroclinic mode, m/s: middle latitudes of Chelton et al. (1998).
+MODE_SPEED = 2.7
+EARTH_ROTATION, GRAVITY, DAY = 7.2921e-5, 9.81, 86400.0
+# Cells of the model in a length scale; what is shorter carries no variance of the prior.
+RESOLUTION = 5
+# Largest phase that RK4 turns in a step, of the 2.8 at which it becomes unstable.
+STEP = 2.4
+
+
+@dataclass(frozen=True)
+class FourDVarOptions:
+    """Keywords of ``method="4dvar"``.
+
+    Attributes
+    ----------
+    dynamics : str
+        ``"quasi-geostrophic"``: potential vorticity of one layer is carried by its own
+        geostrophic flow; the variable is a sea surface height in metres.
+        ``"advection"``: the field is carried by a uniform flow.
+    constraint : str
+        ``"weak"``: the model errs. ``"strong"``: the model is exact, and the
+        initial state alone is estimated, with the drift.
+    length_scale : float
+        Scale of the correlation in space of state and errors, km.
+    memory : float
+        Time in which the state forgets what it was, days; weak constraint only.
+    error_scale : float
+        Scale of the correlation in time of the model's errors, days.
+    drift : float
+        Spread of the mean flow that is estimated with the state, m/s (eastward;
+        with ``"advection"`` northward too); 0 for none.
+    rossby_radius : float, optional
+        Deformation radius, km; 2.7 m/s over the Coriolis parameter where not given.
+    resolution : float, optional
+        Cells of the model, km; a fifth of the length scale, or the grid's own where
+        that is coarser, where not given.
+    noise, variance, background
+        As for ``method="oi"``.
+    iterations : int
+        Of the descent, at most.
+    tolerance : float
+        Gradient, relative to the first one, at which it stops.
+    """
+
+    dynamics: str = "quasi-geostrophic"
+    constraint: str = "weak"
+    length_scale: float = 90.0
+    memory: float = 20.0
+    error_scale: float = 6.0
+    drift: float = 0.1
+    rossby_radius: float | None = None
+    resolution: float | None = None
+    noise: float | None = None
+    variance: float | None = None
+    background: float | None = None
+    iterations: int = 80
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name, known in (("dynamics", DYNAMICS), ("constraint", CONSTRAINTS)):
+            if getattr(self, name) not in known:
+                raise OptionError(
+                    f"{name}={getattr(self, name)!r}: expected one of "
+                    f"{', '.join(map(repr, known))}."
+                )
+        above = ("length_scale", "memory", "error_scale", "tolerance", "iterations")
+        for name in (*above, "rossby_radius", "resolution", "drift"):
+            value = getattr(self, name)
+            if value is None and name in ("rossby_radius", "resolution"):
+                continue
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if (
+                not number
+                or not isfinite(value)
+                or value < 0
+                or (value == 0 and name != "drift")
+            ):
+                least = "0 or more" if name == "drift" else "above 0"
+                raise OptionError(f"{name}={value!r}: expected a number {least}.")
+        self.statistics  # noqa: B018  noise and variance are checked where they are used
+
+    @property
+    def statistics(self) -> OIOptions:
+        """What says variance and noise of a tile."""
+        return OIOptions(noise=self.noise, variance=self.variance)
+
+
+@METHODS.register("4dvar")
+class FourDVar(Method[FourDVarOptions]):
+    """The most probable trajectory of a model that errs, given the observations."""
+
+    name = "4dvar"
+    summary = "4DVar: mask, a model of the dynamics and its errors, L-BFGS"
+    options_type = FourDVarOptions
+    field_options = ("noise", "background")
+    regular = ("time", "space")
+    # Twenty control vectors of the descent, the trajectory, and its gradient.
+    bytes_per_cell = 300
+
+    def units(self, options: FourDVarOptions) -> str | None:
+        """Metres of sea surface height, where the height makes the flow."""
+        return "m" if options.dynamics == "quasi-geostrophic" else None
+
+    def check(
+        self, grid: Grid, options: FourDVarOptions, weights: WeightsRef | None = None
+    ) -> None:
+        """A regular grid; on the sphere, and off the equator, where rotation matters."""
+        super().check(grid, options, weights)
+        if options.dynamics != "quasi-geostrophic":
+            return
+        if not grid.geographic:
+            raise GridError(
+                "dynamics='quasi-geostrophic' needs latitudes, for the rotation of the Earth, "
+                "and y is not one. Use a grid of latitude and longitude, or "
+                "dynamics='advection'."
+            )
+        if float(np.abs(grid.y).min()) < 5 or float(grid.y.min()) * float(grid.y.max()) < 0:
+            raise GridError(
+                f"The latitudes reach from {grid.y.min():g} to {grid.y.max():g}, and "
+                "quasi-geostrophy does not hold within 5 degrees of the equator. Select "
+                "latitudes beyond, or use method='oi' there."
+            )
+
+    def footprint(
+        self,
+        grid: Grid,
+        options: FourDVarOptions,
+        weights: WeightsRef | None,  # noqa: ARG002  it has none
+        budget: float,
+    ) -> Footprint:
+        """Halo of two length scales and one memory."""
+        halo = correlation_halo(grid, options.length_scale, options.memory / 2)
+        return largest_tile(grid, halo, self.bytes_per_cell, budget)
+
+    def solve(
+        self,
+        problem: Problem,
+        options: FourDVarOptions,
+        weights: WeightsRef | None,  # noqa: ARG002  it has none
+        device: Any,
+    ) -> np.ndarray:
+        """Most probable trajectory of one tile."""
+        import torch
+
+        from xinverse.operators import Composition, Mask, NoiseWeighted, Separable
+        from xinverse.priors.white import White
+        from xinverse.solvers.lbfgs import LBFGS
+        from xinverse.variational import VariationalCost
+
+        level, anomaly = background_and_anomaly(problem, options.background)
+        found = statistics(problem, anomaly, options.statistics)
+        observed = problem.observed
+        noise = np.ones(observed.shape)
+        noise[observed] = np.sqrt(found.noise_variance)
+        trajectory, to_grid = _model(problem.grid, options, found.variance)
+        on_grid = Composition(Separable(*to_grid), trajectory)
+        operator = NoiseWeighted(
+            Composition(Mask(torch.from_numpy(observed)), on_grid),
+            torch.from_numpy(noise)[None],
+        )
+        operator = operator.to(device, torch.float32)
+        y = torch.as_tensor(anomaly[None].astype("float32"), device=device)
+        solver = LBFGS(int(options.iterations), tolerance=options.tolerance)
+        control = torch.zeros(1, trajectory.size, dtype=torch.float32, device=device)
+        cost = VariationalCost(White()).to(device)
+        solution = solver(cost, control, operator.weigh(y), operator)
+        with torch.no_grad():
+            field = on_grid(solution.state)[0].double().cpu().numpy()
+        if not np.isfinite(field).all():
+            raise DataError(
+                f"The model of {problem.where} became unstable: its flow is faster than the "
+                "observations' variance made expect. Give variance=, or a coarser resolution=."
+            )
+        return (field + level)[problem.keep][None]
+
+
+def _model(
+    grid: Grid, options: FourDVarOptions, variance: float
+) -> tuple[DrivenTrajectory, tuple[torch.Tensor, torch.Tensor]]:
+    """The driven model of a tile, and the matrices from its grid to the tile's.
+
+    The model's box is doubly periodic and reaches beyond the tile by one and a
+    half length scales, so that its two ends do not see each other: what lies
+    there is an ocean that nobody observed.
+    """
+    import torch
+
+    from xinverse.dynamics.spectral import interpolation_matrix
+    from xinverse.operators.driven import DrivenTrajectory, SpectralColour
+
+    axes = [axis - axis[0] for axis in local_km(grid)]
+    steps = [float(axis[-1]) / (axis.size - 1) if axis.size > 1 else inf for axis in axes]
+    finest = min(steps)
+    wanted = options.resolution or max(options.length_scale / RESOLUTION, finest)
+    shape, spacing, matrices = [], [], []
+    for axis in axes:
+        box = float(axis[-1]) + 1.5 * options.length_scale
+        cells = max(2 * ceil(box / wanted / 2), 8)
+        shape.append(cells)
+        spacing.append(box / cells)
+        matrices.append(interpolation_matrix(torch.from_numpy(axis), cells, box / cells))
+    sides = (shape[0], shape[1]), (spacing[0], spacing[1])
+    model, substeps, parameters = _dynamics(grid, options, sides, sqrt(variance))
+    trajectory = DrivenTrajectory(
+        model,
+        SpectralColour(*sides, options.length_scale, sqrt(variance)),
+        grid.time_step if grid.time.size > 1 else 1.0,
+        grid.time.size,
+        substeps=substeps,
+        memory=options.memory if options.constraint == "weak" else inf,
+        error_scale=options.error_scale,
+        parameters=parameters,
+    )
+    return trajectory, (matrices[0], matrices[1])
+
+
+def _dynamics(
+    grid: Grid,
+    options: FourDVarOptions,
+    sides: tuple[tuple[int, int], tuple[float, float]],
+    deviation: float,
+) -> tuple[Dynamics, int, dict[str, tuple[float, float]]]:
+    """The model, its time steps between two maps, and what is estimated of it."""
+    from xinverse.dynamics import Advection, OneLayerQG
+
+    spread = {"drift": (0.0, options.drift)} if options.drift else {}
+    if options.dynamics == "advection":
+        both = {"u": (0.0, options.drift), "v": (0.0, options.drift)} if options.drift else {}
+        return Advection(*sides), 1, both
+    latitude = 0.5 * (float(grid.y.min()) + float(grid.y.max()))
+    coriolis = 2 * EARTH_ROTATION * abs(sin(radians(latitude)))
+    radius = options.rossby_radius or 1e-3 * MODE_SPEED / coriolis
+    model = OneLayerQG(*sides, latitude=latitude, rossby_radius=radius)
+    # Four standard deviations of the geostrophic speed that the prior expects.
+    speed = 4 * sqrt(2) * GRAVITY / coriolis * deviation / (1e3 * options.length_scale) + 0.1
+    shortest = 2 / 3 * pi / (1e3 * min(sides[1]))
+    step = grid.time_step if grid.time.size > 1 else 1.0
+    return model, ceil(DAY * step * speed * shortest / STEP), spread

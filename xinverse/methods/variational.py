@@ -1,0 +1,167 @@
+"""Any operator, prior and solver of the registries, those of a user among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite, sqrt
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from xinverse.errors import DataError, OptionError
+from xinverse.fields.grid import Grid
+from xinverse.methods.base import METHODS, Footprint, Method, Problem, background_and_anomaly
+from xinverse.methods.footprint import correlation_halo, largest_tile
+from xinverse.methods.oi import OIOptions, statistics
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from xinverse.weights import WeightsRef
+
+__all__ = ["Variational", "VariationalOptions"]
+
+
+@dataclass(frozen=True)
+class VariationalOptions:
+    """Keywords of ``method="variational"``.
+
+    Attributes
+    ----------
+    prior, solver : str
+        Names in the registries ``PRIORS`` and ``SOLVERS``.
+    operator : str, optional
+        A name in ``OPERATORS``: what an observation is of the state before gaps are
+        made in it, on the same grid. The state itself where not given.
+    prior_options, solver_options, operator_options : mapping
+        Arguments that each is made with.
+    prior_weight : float
+        Weight of the prior, against misfits that are divided by the noise.
+    length_scale, time_scale : float
+        How far an observation reaches, in km and days; sets the halo of the tiles.
+    noise, variance, background
+        As for ``method="oi"``.
+    """
+
+    prior: str = "tikhonov"
+    solver: str = "lbfgs"
+    operator: str | None = None
+    prior_options: Mapping[str, Any] = field(default_factory=dict)
+    solver_options: Mapping[str, Any] = field(default_factory=dict)
+    operator_options: Mapping[str, Any] = field(default_factory=dict)
+    prior_weight: float = 1.0
+    length_scale: float = 100.0
+    time_scale: float = 10.0
+    noise: float | None = None
+    variance: float | None = None
+    background: float | None = None
+
+    def __post_init__(self) -> None:
+        weight = self.prior_weight
+        number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        if not number or not isfinite(weight) or weight <= 0:
+            raise OptionError(f"prior_weight={weight!r}: expected a number above 0.")
+        self.statistics  # noqa: B018  checks the numbers that it shares
+        for name in ("prior", "solver", "operator"):
+            given = getattr(self, f"{name}_options")
+            if not isinstance(given, Mapping):
+                raise OptionError(f"{name}_options={given!r}: expected a dictionary.")
+        self.parts()
+
+    @property
+    def statistics(self) -> OIOptions:
+        """What says variance and noise of a tile."""
+        return OIOptions(
+            length_scale=self.length_scale,
+            time_scale=self.time_scale,
+            noise=self.noise,
+            variance=self.variance,
+        )
+
+    def parts(self) -> tuple[nn.Module | None, nn.Module, nn.Module]:
+        """Operator, prior and solver, made anew."""
+        from xinverse.operators import OPERATORS
+        from xinverse.priors import PRIORS
+        from xinverse.solvers import SOLVERS
+
+        made: list[nn.Module | None] = []
+        for kind, registry in (("operator", OPERATORS), ("prior", PRIORS), ("solver", SOLVERS)):
+            name, given = getattr(self, kind), getattr(self, f"{kind}_options")
+            if name is None:
+                made.append(None)
+                continue
+            try:
+                made.append(registry[name](**given))
+            except TypeError as error:
+                raise OptionError(
+                    f"The {kind} {name!r} cannot be made with {kind}_options={dict(given)!r}: "
+                    f"{error}."
+                ) from error
+        operator, prior, solver = made
+        if prior is None or solver is None:
+            raise OptionError("A variational cost needs a prior and a solver: name both.")
+        return operator, prior, solver
+
+
+@METHODS.register("variational")
+class Variational(Method[VariationalOptions]):
+    r"""The minimum of a variational cost, or where a solver of yours ends.
+
+    .. math:: \| (y - H(x)) / \sigma \|^2_\Omega + \lambda \, U(x)
+
+    of anomalies that are divided by their standard deviation.
+    """
+
+    name: ClassVar[str] = "variational"
+    summary = "any operator, prior and solver by name, yours among them"
+    options_type = VariationalOptions
+    field_options = ("noise", "background")
+    regular = ("time", "space")
+    bytes_per_cell = 300
+
+    def footprint(
+        self,
+        grid: Grid,
+        options: VariationalOptions,
+        weights: WeightsRef | None,  # noqa: ARG002  it has none
+        budget: float,
+    ) -> Footprint:
+        """Halo of two scales; core as large as memory and the local metric allow."""
+        halo = correlation_halo(grid, options.length_scale, options.time_scale)
+        return largest_tile(grid, halo, self.bytes_per_cell, budget)
+
+    def solve(
+        self,
+        problem: Problem,
+        options: VariationalOptions,
+        weights: WeightsRef | None,  # noqa: ARG002  it has none
+        device: Any,
+    ) -> np.ndarray:
+        """Solution on one tile."""
+        import torch
+
+        from xinverse.operators import Composition, Mask, NoiseWeighted
+        from xinverse.variational import VariationalCost
+
+        level, anomaly = background_and_anomaly(problem, options.background)
+        found = statistics(problem, anomaly, options.statistics)
+        scale, observed = sqrt(found.variance), problem.observed
+        noise = np.ones(observed.shape)
+        noise[observed] = np.sqrt(found.noise_variance) / scale
+        own, prior, solver = (None if p is None else p.to(device) for p in options.parts())
+        mask = Mask(torch.from_numpy(observed))
+        seen = mask if own is None else Composition(mask, own)
+        operator = NoiseWeighted(seen, torch.from_numpy(noise)[None]).to(device, torch.float32)
+        y = torch.as_tensor((anomaly / scale)[None].astype("float32"), device=device)
+        cost = VariationalCost(prior, 1.0, options.prior_weight).to(device)
+        sea = torch.as_tensor(problem.sea.copy(), device=device)
+        solution = solver(cost, torch.zeros_like(y), operator.weigh(y), operator, sea=sea)
+        with torch.no_grad():
+            state = solution.state[0].double().cpu().numpy()
+        if not np.isfinite(state).all():
+            raise DataError(
+                f"The solver {options.solver!r} diverged in {problem.where}. Give it a shorter "
+                "step in solver_options=, or take 'lbfgs', which finds its own."
+            )
+        return (state * scale + level)[problem.keep][None]

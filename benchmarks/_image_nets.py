@@ -84,13 +84,20 @@ def trained(row: str, images: Images, seed: int) -> VariationalNet:
     return model.requires_grad_(False)
 
 
-def estimate(model: VariationalNet, seen: Seen, at_once: int = 250) -> torch.Tensor:
+def start(model: VariationalNet, images: Images, seen: Seen) -> torch.Tensor:
+    """Where a solver starts: optimal interpolation, or for FP(1) what was seen."""
+    return seen.y if isinstance(model.solver, FixedPoint) else images.background(seen)
+
+
+def estimate(
+    model: VariationalNet, images: Images, seen: Seen, at_once: int = 250
+) -> torch.Tensor:
     """Reconstructions of many images."""
     parts = [seen[k : k + at_once] for k in range(0, len(seen), at_once)]
-    return torch.cat([model(s.y, s.y, s.operator) for s in parts])
+    return torch.cat([model(start(model, images, s), s.y, s.operator) for s in parts])
 
 
-def objective(row: str) -> Callable[[VariationalNet, Seen, int], torch.Tensor]:
+def objective(row: str, images: Images) -> Callable[[VariationalNet, Seen, int], torch.Tensor]:
     """What a row minimises."""
     recipe = RECIPES[row]
 
@@ -99,7 +106,8 @@ def objective(row: str) -> Callable[[VariationalNet, Seen, int], torch.Tensor]:
 
     def reconstruct(model: VariationalNet, seen: Seen, steps: int) -> torch.Tensor:
         count = 1 if recipe.solver == "fp" else steps
-        found = model(seen.y, seen.y, seen.operator, steps=count, mode="unroll")
+        x0 = start(model, images, seen)
+        found = model(x0, seen.y, seen.operator, steps=count, mode="unroll")
         weight = 0.05 if recipe.joint else 0.0
         return joint_loss(
             model, found, seen.truth, estimate_projection=weight, truth_projection=weight
@@ -108,9 +116,9 @@ def objective(row: str) -> Callable[[VariationalNet, Seen, int], torch.Tensor]:
     return represent if row == "ae" else reconstruct
 
 
-def score(model: VariationalNet, seen: Seen) -> dict[str, float]:
+def score(model: VariationalNet, images: Images, seen: Seen) -> dict[str, float]:
     """R-, I- and P-score."""
     projected = model.project(seen.truth)
-    return scores(estimate(model, seen), seen) | {
+    return scores(estimate(model, images, seen), seen) | {
         "P": float((projected - seen.truth).square().mean())
     }

@@ -21,6 +21,7 @@ from xinverse.operators import Mask
 SIDE, HOLE, HOLES = 28, 9, 3
 NOISE_VARIANCE = 0.1
 TRAINING = 8000  # images; the other 2000 are the test
+MODES = 150  # of the covariance of the background
 
 
 @dataclass
@@ -63,6 +64,13 @@ class Images:
         self.mean, self.scale = pixels[:TRAINING].mean(), pixels[:TRAINING].std()
         images = (pixels - self.mean) / self.scale
         self.training, self.unseen = images[:TRAINING], images[TRAINING:]
+        flat = self.states.flatten(1).double()
+        self.middle = flat.mean(0)
+        variance, modes = torch.linalg.eigh((flat - self.middle).T.cov())
+        kept = variance.argsort(descending=True)[:MODES]
+        self.variance, self.modes = variance[kept].float(), modes[:, kept].float()
+        self.left_out = float((variance.sum() - variance[kept].sum()) / len(variance))
+        self.middle = self.middle.float()
 
     def batch(self, count: int, generator: torch.Generator) -> Seen:
         """Training images drawn at random, shifted by up to two pixels, with new holes."""
@@ -75,6 +83,20 @@ class Images:
     def states(self) -> Tensor:
         """The training images as states."""
         return as_state(self.training)
+
+    def background(self, seen: Seen) -> Tensor:
+        """Optimal interpolation: mean of the Gaussian posterior given the observed pixels.
+
+        The covariance is that of the training images, in its leading modes; what they leave
+        out counts as noise. Where the learned solvers start.
+        """
+        observed = seen.observed.flatten(1).to(self.modes)
+        misfit = observed * (seen.y.flatten(1) - self.middle)
+        precision = 1 / (NOISE_VARIANCE + self.left_out)
+        normal = (observed[:, None] * self.modes.T) @ self.modes * precision
+        normal = normal + torch.diag(1 / self.variance)
+        weights = torch.linalg.solve(normal, (misfit @ self.modes)[..., None] * precision)
+        return (self.middle + weights[..., 0] @ self.modes.T).reshape(seen.y.shape)
 
     def held(self) -> Seen:
         """Training images that no batch draws, to watch a training and to tune."""

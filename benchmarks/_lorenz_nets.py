@@ -27,6 +27,7 @@ class Recipe:
     settings: Settings
     batch: int
     first: Settings | None = None  # the prior alone, as a one-step fixed point, before the rest
+    first_batch: int = 0
 
 
 # Which axes the convolutions see. The learned prior of Lorenz-96 sees the times in blocks of
@@ -48,6 +49,7 @@ RECIPES = {
         Settings(3000, 3e-3, warm_steps=4, every=100),
         32,
         Settings(2500, 5e-3, every=500),
+        32,
     ),
     (96, "model"): Recipe(
         None, {"hidden": 12, "steps": 12}, Settings(600, 3e-3, warm_steps=5, every=50), 4
@@ -55,9 +57,10 @@ RECIPES = {
     (96, "joint"): Recipe(
         {"hidden": 24, "coarse_hidden": 24, "factor": (2, 1), "overlap": True},
         {"hidden": 24, "steps": 6},
-        Settings(1200, 3e-3, warm_steps=3, every=50),
-        6,
+        Settings(700, 4e-3, warm_steps=3, every=50),
+        4,
         Settings(1500, 5e-3, every=300),
+        6,
     ),
 }
 
@@ -111,7 +114,7 @@ def _blocked(prior: torch.nn.Module) -> bool:
 
 
 def in_blocks(x: torch.Tensor) -> torch.Tensor:
-    """Times ``(batch, time, component)`` in blocks of four, ``(batch, 4, block, component)``."""
+    """``(batch, time, component)`` in blocks of four: ``(batch, 4, block, component)``."""
     return x.unflatten(1, (-1, 4)).transpose(1, 2)
 
 

@@ -3,7 +3,8 @@
     python benchmarks/train_inpainting.py [ROW ...] [--seed N]
 
 Rows: ae (the autoencoder alone), pca-lstm, ae-fp, ae-lstm, ae-joint, 2s-fp, 2s-joint; all of
-them, in this order, where none is named. Writes ``benchmarks/weights/inpainting-ROW-N.safetensors``.
+them, in this order, where none is named. Writes ``inpainting-ROW-N.safetensors`` into
+``benchmarks/weights``. Goes on from a checkpoint where there is one.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
 
     def validate(model: VariationalNet) -> float:
         with torch.no_grad():
-            found = score(model, held)
+            found = score(model, images, held)
         words = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
         print(f"{time.time() - started:6.0f} s  {words}", flush=True)
         return found["I"]
@@ -48,7 +49,7 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
         model,
         batch_at,
         recipe.settings,
-        objective=objective(row),
+        objective=objective(row, images),
         validate=validate,
         checkpoint=cache / f"inpainting-{row}-{seed}.pt",
         progress=sys.stderr.isatty(),

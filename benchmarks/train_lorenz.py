@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,16 @@ def main() -> None:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     stem = f"lorenz{system.number}-{row}-{seed}"
 
-    def batch_at(step: int) -> Windows:
-        generator = torch.Generator().manual_seed(seed * 10**6 + step)
-        return system.draw(recipe.batch, generator)
+    def batches(size: int) -> Callable[[int], Windows]:
+        return lambda step: system.draw(
+            size, torch.Generator().manual_seed(seed * 10**6 + step)
+        )
 
     common: dict[str, Any] = {"progress": sys.stderr.isatty()}
     if recipe.first is not None:
         history = train(
             model.cost.prior,
-            batch_at,
+            batches(recipe.first_batch),
             recipe.first,
             objective=one_step,
             checkpoint=arguments.cache / f"{stem}-first.pt",
@@ -70,7 +72,7 @@ def main() -> None:
         print(f"{time.time() - started:6.0f} s  FP(1) {history[-1]['loss']:.3e}", flush=True)
     train(
         model,
-        batch_at,
+        batches(recipe.batch),
         recipe.settings,
         objective=objective,
         validate=validate,

@@ -97,8 +97,11 @@ class Rescaled(Dynamics):
     ) -> None:
         super().__init__(model.scheme)
         self.model = model
-        self.register_buffer("mean", torch.as_tensor(mean))
-        self.register_buffer("scale", torch.as_tensor(scale))
+        for name, value in (("mean", mean), ("scale", scale)):
+            number = not isinstance(value, Tensor)
+            self.register_buffer(
+                name, torch.tensor(value, dtype=torch.float64) if number else value
+            )
 
     mean: Tensor
     scale: Tensor
@@ -106,6 +109,17 @@ class Rescaled(Dynamics):
     def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """Rate of change of the normalised states."""
         return self.model.tendency(self.mean + self.scale * x, parameters) / self.scale
+
+    def forward(
+        self,
+        x: Tensor,
+        dt: float,
+        steps: int = 1,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Flow of the model itself, which may know better than to step its tendency."""
+        flown: Tensor = self.model(self.mean + self.scale * x, dt, steps, parameters)
+        return (flown - self.mean) / self.scale
 
 
 DYNAMICS: Registry[type[Dynamics]] = Registry("model of dynamics")

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from xinverse.dynamics.base import Dynamics
 from xinverse.operators.base import OPERATORS, Operator
+from xinverse.operators.trajectory import check_parameters
 
 __all__ = ["DrivenTrajectory", "SpectralColour"]
 
@@ -95,6 +96,13 @@ class DrivenTrajectory(Operator):
         Parameters of the model that are estimated with the state: mean and
         standard deviation of each before anything was observed.
 
+    Raises
+    ------
+    ValueError
+        A time or a time step that is none, a memory or a scale that is no time, a
+        parameter that the model does not have; when it is applied, a control vector
+        of another length.
+
     Notes
     -----
     The state is a vector ``(batch, n)``: the control fields one after another,
@@ -118,6 +126,8 @@ class DrivenTrajectory(Operator):
         parameters: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
+        if times < 1 or substeps < 1:
+            raise ValueError(f"times={times}, substeps={substeps}: expected one at least.")
         if not memory > 0:
             raise ValueError(f"memory={memory:g}: expected more than 0.")
         if not error_scale >= 0:
@@ -125,8 +135,9 @@ class DrivenTrajectory(Operator):
         self.model, self.colour = model, colour
         self.dt, self.times, self.substeps = float(dt), times, substeps
         self.kept = math.exp(-dt / memory)
-        self.weak = not math.isinf(memory)
+        self.weak = not math.isinf(memory) and times > 1  # one map is not driven
         self.estimated = dict(parameters or {})
+        check_parameters(model, self.estimated)
         if self.weak:
             self.register_buffer("errors", _error_factor(times, dt, self.kept, error_scale))
 
@@ -153,6 +164,11 @@ class DrivenTrajectory(Operator):
     def forward(self, x: Tensor) -> Tensor:
         """Trajectory ``(batch, time, ny, nx)`` of control vectors ``(batch, n)``."""
         ny, nx = self.colour.shape
+        if x.ndim != 2 or x.shape[1] != self.size:
+            raise ValueError(
+                f"A control of shape {tuple(x.shape[1:])}: expected ({self.size},), the fields "
+                f"of {ny} x {nx} cells and {len(self.estimated)} parameters."
+            )
         values = self.parameters_of(x)
         controls = x[:, : self.size - len(self.estimated)].reshape(len(x), -1, ny, nx)
         start = self.colour(controls[:, 0])

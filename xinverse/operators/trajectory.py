@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
 from xinverse.dynamics.base import Dynamics
 from xinverse.operators.base import OPERATORS, Operator
 
-__all__ = ["Trajectory"]
+__all__ = ["Trajectory", "check_parameters"]
+
+
+def check_parameters(model: Dynamics, names: Iterable[str]) -> None:
+    """Refuse names that the model has no number for."""
+    numbers = [*model.named_buffers(), *model.named_parameters()]
+    known = sorted({path.rpartition(".")[2] for path, _ in numbers})
+    if strange := [name for name in names if name not in known]:
+        raise ValueError(
+            f"{type(model).__name__} has no parameter named {', '.join(strange)}: expected "
+            f"some of {', '.join(known) or 'none'}."
+        )
 
 
 @OPERATORS.register("trajectory")
@@ -71,13 +82,7 @@ class Trajectory(Operator):
         super().__init__()
         if times < 1 or substeps < 1:
             raise ValueError(f"times={times}, substeps={substeps}: expected one at least.")
-        numbers = [*model.named_buffers(), *model.named_parameters()]
-        known = sorted({path.rpartition(".")[2] for path, _ in numbers})
-        if strange := [name for name in parameters if name not in known]:
-            raise ValueError(
-                f"{type(model).__name__} has no parameter named {', '.join(strange)}: expected "
-                f"some of {', '.join(known) or 'none'}."
-            )
+        check_parameters(model, parameters)
         if parameters and shape is None:
             raise ValueError(
                 f"Parameters ({', '.join(parameters)}) without shape=: expected the shape of "

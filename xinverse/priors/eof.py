@@ -29,11 +29,11 @@ class EOF(ProjectionPrior):
     Parameters
     ----------
     mean : Tensor
-        m, ``(n,)``: n numbers make a state, of whatever shape.
+        The mean m, ``(n,)``: n numbers make a state, of whatever shape.
     modes : Tensor
-        E, ``(k, n)``, orthonormal rows.
+        The rows of E, ``(k, n)``, orthonormal.
     variance : Tensor
-        Of the states along each mode, ``(k,)``, descending.
+        That of the states along each mode, ``(k,)``, descending.
 
     Raises
     ------

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xinverse.priors.base import PRIORS, Prior
 from xinverse.priors.differences import Differences, for_each_element
+from xinverse.solvers.base import dot
 
 __all__ = ["TotalVariation"]
 
@@ -123,7 +124,7 @@ class TotalVariation(Prior):
         for number in range(1, self.iterations + 1):
             moved = _shorten(ahead + d(state - d.adjoint(ahead)) / d.bound, limit)
             with torch.no_grad():
-                uphill = _dot(ahead - moved, moved - q) > 0
+                uphill = dot(ahead - moved, moved - q) > 0
                 later = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
                 push = torch.where(uphill, 0.0, (momentum - 1) / later)
                 momentum = torch.where(uphill, 1.0, later)
@@ -161,8 +162,3 @@ def _shorten(p: Tensor, limit: Tensor) -> Tensor:
     over = square > limit.square()
     # The root of the others is not taken: it has no derivative at zero.
     return torch.where(over, limit / torch.where(over, square, 1.0).sqrt(), 1.0) * p
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each element of the batch, shaped to broadcast."""
-    return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))

@@ -20,15 +20,18 @@ from scipy import signal, stats
 from torch import Tensor
 from torch.nn import functional
 
-from xinverse.dynamics import Lorenz63, Lorenz96
+from xinverse.dynamics import Advection, Lorenz63, Lorenz96
 from xinverse.operators import (
     Blur,
     Coarsen,
     Composition,
+    DrivenTrajectory,
     Mask,
     Matrix,
     NoiseWeighted,
     Operator,
+    Separable,
+    SpectralColour,
     Stack,
     TimeWindow,
     Trajectory,
@@ -128,6 +131,26 @@ def trajectory(dtype: torch.dtype) -> OperatorCase:
     return seen_everywhere(operator, 4)
 
 
+def separable(dtype: torch.dtype) -> OperatorCase:
+    along_y, along_x = random((2, 3), dtype, seed=15), random((5, 4), dtype, seed=16)
+    return seen_everywhere(Separable(along_y, along_x), 2, 3, 4)
+
+
+def driven_trajectory(dtype: torch.dtype) -> OperatorCase:
+    """A flow that is estimated with what it carries, and errs."""
+    grid = (2, 3), (15.0, 12.0)
+    operator = DrivenTrajectory(
+        Advection(*grid),
+        SpectralColour(*grid, length_scale=10.0, deviation=0.8),
+        0.5,
+        3,
+        memory=4.0,
+        error_scale=0.7,
+        parameters={"u": (0.1, 0.2), "v": (0.0, 0.1)},
+    )
+    return seen_everywhere(operator.to(dtype), operator.size)
+
+
 OPERATOR_CASES: dict[str, Callable[[torch.dtype], OperatorCase]] = {
     "mask": mask,
     "blur": blur,
@@ -138,6 +161,8 @@ OPERATOR_CASES: dict[str, Callable[[torch.dtype], OperatorCase]] = {
     "stack": stack,
     "noise-weighted": noise_weighted,
     "trajectory": trajectory,
+    "separable": separable,
+    "driven-trajectory": driven_trajectory,
 }
 
 

@@ -97,11 +97,10 @@ class Rescaled(Dynamics):
     ) -> None:
         super().__init__(model.scheme)
         self.model = model
-        for name, value in (("mean", mean), ("scale", scale)):
-            number = not isinstance(value, Tensor)
-            self.register_buffer(
-                name, torch.tensor(value, dtype=torch.float64) if number else value
-            )
+        for name, given in (("mean", mean), ("scale", scale)):
+            precision = given.dtype if isinstance(given, Tensor) else torch.float64
+            exact = torch.as_tensor(given, dtype=precision)
+            self.register_buffer(name, exact)
 
     mean: Tensor
     scale: Tensor

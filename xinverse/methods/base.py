@@ -124,7 +124,10 @@ class Method(ABC, Generic[Options]):
                 f"method={self.name!r} has no option {', '.join(map(repr, unknown))}.{hint} "
                 f"Its options are {', '.join(map(repr, known))}."
             )
-        needed = [n for n, f in known.items() if f.default is f.default_factory is MISSING and n not in given]
+        optional = {
+            n for n, f in known.items() if (f.default, f.default_factory) != (MISSING, MISSING)
+        }
+        needed = [n for n in known if n not in optional and n not in given]
         if needed:
             raise OptionError(f"method={self.name!r} needs {', '.join(map(repr, needed))}.")
         return self.options_type(**given)

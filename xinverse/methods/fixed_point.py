@@ -54,9 +54,10 @@ class FixedPointOptions:
                 raise OptionError(
                     f"{name}={value!r}: expected a whole number, {least} or more."
                 )
-        value = self.tolerance
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-            raise OptionError(f"tolerance={value!r}: expected a number between 0 and 1.")
+        share: object = self.tolerance
+        number = isinstance(share, int | float) and not isinstance(share, bool)
+        if not number or not 0 < self.tolerance < 1:
+            raise OptionError(f"tolerance={share!r}: expected a number between 0 and 1.")
 
 
 @METHODS.register("fixed-point")
@@ -108,8 +109,8 @@ class FixedPointMethod(Method[FixedPointOptions]):
         times = len(problem.y)
         if options.modes >= times:
             raise DataError(
-                f"modes={options.modes}: {times} maps have at most {times - 1} EOFs. Give fewer "
-                "modes, or a longer series."
+                f"modes={options.modes}: {times} maps have at most {times - 1} EOFs. Give "
+                "fewer modes, or a longer series."
             )
         sea = torch.from_numpy(problem.sea.copy())
         y = torch.from_numpy(anomaly.astype("float64"))[:, sea].to(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite, sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,8 +16,10 @@ from xinverse.methods.footprint import correlation_halo, largest_tile
 from xinverse.methods.oi import OIOptions, statistics
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from xinverse.operators import Operator
+    from xinverse.priors import Prior
+    from xinverse.registry import Registry
+    from xinverse.solvers import Solver
     from xinverse.weights import WeightsRef
 
 __all__ = ["Variational", "VariationalOptions"]
@@ -58,9 +60,9 @@ class VariationalOptions:
     background: float | None = None
 
     def __post_init__(self) -> None:
-        weight = self.prior_weight
+        weight: object = self.prior_weight
         number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
-        if not number or not isfinite(weight) or weight <= 0:
+        if not number or not 0 < self.prior_weight < inf:
             raise OptionError(f"prior_weight={weight!r}: expected a number above 0.")
         self.statistics  # noqa: B018  checks the numbers that it shares
         for name in ("prior", "solver", "operator"):
@@ -79,29 +81,24 @@ class VariationalOptions:
             variance=self.variance,
         )
 
-    def parts(self) -> tuple[nn.Module | None, nn.Module, nn.Module]:
+    def parts(self) -> tuple[Operator | None, Prior, Solver]:
         """Operator, prior and solver, made anew."""
         from xinverse.operators import OPERATORS
         from xinverse.priors import PRIORS
         from xinverse.solvers import SOLVERS
 
-        made: list[nn.Module | None] = []
-        for kind, registry in (("operator", OPERATORS), ("prior", PRIORS), ("solver", SOLVERS)):
-            name, given = getattr(self, kind), getattr(self, f"{kind}_options")
-            if name is None:
-                made.append(None)
-                continue
-            try:
-                made.append(registry[name](**given))
-            except TypeError as error:
-                raise OptionError(
-                    f"The {kind} {name!r} cannot be made with {kind}_options={dict(given)!r}: "
-                    f"{error}."
-                ) from error
-        operator, prior, solver = made
-        if prior is None or solver is None:
-            raise OptionError("A variational cost needs a prior and a solver: name both.")
-        return operator, prior, solver
+        named = self.operator is not None
+        operator = self._make("operator", OPERATORS) if named else None
+        return operator, self._make("prior", PRIORS), self._make("solver", SOLVERS)
+
+    def _make(self, kind: str, registry: Registry[Any]) -> Any:
+        name, given = getattr(self, kind), dict(getattr(self, f"{kind}_options"))
+        try:
+            return registry[name](**given)
+        except (TypeError, ValueError) as error:
+            raise OptionError(
+                f"The {kind} {name!r} cannot be made with {kind}_options={given!r}: {error}"
+            ) from error
 
 
 @METHODS.register("variational")
@@ -149,12 +146,13 @@ class Variational(Method[VariationalOptions]):
         scale, observed = sqrt(found.variance), problem.observed
         noise = np.ones(observed.shape)
         noise[observed] = np.sqrt(found.noise_variance) / scale
-        own, prior, solver = (None if p is None else p.to(device) for p in options.parts())
+        own, prior, solver = options.parts()
         mask = Mask(torch.from_numpy(observed))
         seen = mask if own is None else Composition(mask, own)
         operator = NoiseWeighted(seen, torch.from_numpy(noise)[None]).to(device, torch.float32)
         y = torch.as_tensor((anomaly / scale)[None].astype("float32"), device=device)
-        cost = VariationalCost(prior, 1.0, options.prior_weight).to(device)
+        cost = VariationalCost(prior, 1.0, options.prior_weight).to(device, torch.float32)
+        solver = solver.to(device, torch.float32)
         sea = torch.as_tensor(problem.sea.copy(), device=device)
         solution = solver(cost, torch.zeros_like(y), operator.weigh(y), operator, sea=sea)
         with torch.no_grad():

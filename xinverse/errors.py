@@ -49,7 +49,7 @@ class DataError(XinverseError, ValueError):
 
 
 class UnitsError(XinverseError, ValueError):
-    """The units are missing, or are not those that the weights were trained with."""
+    """The units are missing, or are not those that weights or a model are in."""
 
 
 class OptionError(XinverseError, TypeError):

@@ -5,8 +5,8 @@ r"""One active quasi-geostrophic layer over a deep ocean at rest: how eddies mov
     \partial_t q + J(\psi, q) + U \, \partial_x \nabla^2 \psi + \beta \, \partial_x \psi = 0,
     \qquad q = \nabla^2 \psi - \psi / R_d^2, \qquad \psi = g h / f_0
 
-The model of dynamic interpolation (Ubelmann, Klein and Fu 2015) and of 4DVar of
-altimetry (Le Guillou et al. 2021): conservation of potential vorticity by the
+The model of dynamic interpolation (Ubelmann, Klein and Fu 2015) and of nudging back
+and forth through altimetry (Le Guillou et al. 2021): conservation of potential vorticity by the
 geostrophic flow of the sea surface height h alone. The mean flow U of the layer
 carries relative vorticity only, since its own slope of the interface undoes the
 rest.

@@ -77,6 +77,14 @@ class FixedPointMethod(Method[FixedPointOptions]):
     options_type = FixedPointOptions
     bytes_per_cell = 100
 
+    def check(
+        self, grid: Grid, options: FixedPointOptions, weights: WeightsRef | None = None
+    ) -> None:
+        """More maps than modes."""
+        super().check(grid, options, weights)
+        times, ny, nx = grid.shape
+        _check_modes(options.modes, times, ny * nx, "the field")
+
     def footprint(
         self,
         grid: Grid,
@@ -106,12 +114,7 @@ class FixedPointMethod(Method[FixedPointOptions]):
         from xinverse.variational import VariationalCost
 
         level, anomaly = background_and_anomaly(problem, options.background)
-        times = len(problem.y)
-        if options.modes >= times:
-            raise DataError(
-                f"modes={options.modes}: {times} maps have at most {times - 1} EOFs. Give "
-                "fewer modes, or a longer series."
-            )
+        _check_modes(options.modes, len(problem.y), int(problem.sea.sum()), problem.where)
         sea = torch.from_numpy(problem.sea.copy())
         y = torch.from_numpy(anomaly.astype("float64"))[:, sea].to(device)
         operator = Mask(torch.from_numpy(problem.observed)[:, sea].to(device))
@@ -127,3 +130,12 @@ class FixedPointMethod(Method[FixedPointOptions]):
         result = np.zeros(problem.y.shape)
         result[:, problem.sea] = x.cpu().numpy()
         return (result + level)[problem.keep][None]
+
+
+def _check_modes(modes: int, times: int, cells: int, where: str) -> None:
+    most = min(times - 1, cells)
+    if modes > most:
+        raise DataError(
+            f"modes={modes}: {times} maps of {cells} cells, {where}, have at most {most} EOFs. "
+            "Give fewer modes, or a longer series."
+        )

@@ -111,6 +111,8 @@ class FourDVarOptions:
             ):
                 least = "0 or more" if name == "drift" else "above 0"
                 raise OptionError(f"{name}={value!r}: expected a number {least}.")
+        if int(self.iterations) != self.iterations:
+            raise OptionError(f"iterations={self.iterations!r}: expected a whole number.")
         self.statistics  # noqa: B018  noise and variance are checked where they are used
 
     @property

@@ -18,7 +18,7 @@ __all__ = ["available", "find"]
 
 def available() -> dict[str, Method[Any]]:
     """Every registered method, by name."""
-    return {name: METHODS[name]() for name in METHODS}
+    return {name: METHODS[name]() for name in sorted(METHODS)}
 
 
 def find(name: str) -> Method[Any]:

@@ -68,7 +68,7 @@ class TileSolver:
         return (
             self.method,
             self.outputs,
-            repr(self.options),
+            self.options,  # not its repr, which shows no model's numbers and few of a tensor
             weights,
             (grid.time, grid.y, grid.x, grid.geographic, grid.periodic),
             self.device,

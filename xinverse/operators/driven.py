@@ -192,9 +192,8 @@ def _error_factor(times: int, dt: float, kept: float, error_scale: float) -> Ten
     if error_scale:
         covariance = torch.exp(-(((lag[:, None] - lag) / error_scale) ** 2))
         # Variance that the errors pile up, far from the start: sum of kept^(j+k) c(j-k).
-        far = torch.arange(
-            -math.ceil(6 * error_scale / dt), math.ceil(6 * error_scale / dt) + 1
-        )
+        reach = math.ceil(6 * error_scale / dt)
+        far = torch.arange(-reach, reach + 1, dtype=torch.float64)
         piled = (kept ** far.abs() * torch.exp(-((dt * far / error_scale) ** 2))).sum()
         piled = piled / (1 - kept**2)
         values, vectors = torch.linalg.eigh(covariance / piled)

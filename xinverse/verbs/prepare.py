@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xinverse.errors import AxesError, DataError, OptionError, TileError, UnknownNameError
+from xinverse.errors import (
+    AxesError,
+    DataError,
+    OptionError,
+    TileError,
+    UnitsError,
+    UnknownNameError,
+)
 from xinverse.fields.axes import find_axes
 from xinverse.fields.field import Field, to_field
 from xinverse.fields.grid import Grid, make_grid
@@ -109,13 +116,13 @@ def _check_units(da: xr.DataArray, method: Method[Any], expected: str | None) ->
     if expected is None or (found is not None and same_units(str(found), expected)):
         return
     if found is None:
-        raise DataError(
+        raise UnitsError(
             f"{da.name!r} does not say its units, and method={method.name!r} computes in "
             f"{expected!r}: state them, .assign_attrs(units={expected!r})."
         )
     change = conversion(str(found), expected)
     how = f"multiply it first, {da.name} {change}, and" if change else "convert it first, and"
-    raise DataError(
+    raise UnitsError(
         f"{da.name!r} is in {str(found)!r}, and method={method.name!r} computes in "
         f"{expected!r}: {how} state .assign_attrs(units={expected!r})."
     )

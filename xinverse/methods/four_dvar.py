@@ -186,6 +186,8 @@ class FourDVar(Method[FourDVarOptions]):
         level, anomaly = background_and_anomaly(problem, options.background)
         found = statistics(problem, anomaly, options.statistics)
         observed = problem.observed
+        if not observed.any():  # nothing moves the maps from where they start
+            return (np.zeros(observed.shape) + level)[problem.keep][None]
         noise = np.ones(observed.shape)
         noise[observed] = np.sqrt(found.noise_variance)
         trajectory, to_grid = _model(problem.grid, options, found.variance)

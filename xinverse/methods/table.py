@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, fields
+from dataclasses import Field, fields
 from html import escape
 from typing import Any
 
@@ -70,6 +70,5 @@ def table() -> MethodTable:
 
 def _default(option: Field[Any]) -> Any:
     """Default value of an option, made where it is made anew each time."""
-    if option.default_factory is not MISSING:
-        return option.default_factory()
-    return option.default
+    factory = option.default_factory
+    return factory() if callable(factory) else option.default

@@ -71,6 +71,8 @@ class System:
         self.mean = training.mean(0)
         self.scale = (training - self.mean).square().mean().sqrt()
         self.series = (series - self.mean) / self.scale
+        # The paper's normalisation: variance of all numbers about one mean, over ours.
+        self.papers_way = float(training.var() / self.scale.square())
 
     @property
     def normalised(self) -> Dynamics:

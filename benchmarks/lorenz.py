@@ -4,8 +4,13 @@
 
 Table 2 of Fablet, Drumetz and Rousseau (2020), in its setting: windows of 200 time steps, every
 8th step observed (Lorenz-63), or 20 of 40 components every 4th (Lorenz-96), with a noise of
-variance 2. R is the mean square error over the variance of a component, P that of the prior's
-projection of the truth. The learned rows take the weights of ``train_lorenz.py``.
+variance 2. R is the mean square error over the variance of a component about its own mean, P
+that of the prior's projection of the truth. The paper normalises by the variance of all
+numbers about one mean (so its PCA scores say), 2.7 times larger for Lorenz-63: "R, paper's way"
+is to be compared. The learned rows take the weights of ``train_lorenz.py``.
+
+The last rows of each table descend from the truth itself, with a model that is trusted: where
+the most probable trajectory lies, and about what can be known at all.
 
 Three draws of the test windows and of their noise give mean and spread. The iterative rows
 take the first windows of each draw. Their weights and steps were chosen on training windows.
@@ -52,8 +57,8 @@ class Descent:
 
 
 DESCENTS = {
-    63: Descent(100.0, 0.2, 4000, (2000.0,), 400, 64),
-    96: Descent(10.0, 0.1, 3000, (1.0, 4.0, 20.0, 100.0), 150, 12),
+    63: Descent(100.0, 0.2, 4000, (30.0, 300.0, 3e3, 3e4, 3e5), 150, 64),
+    96: Descent(10.0, 0.1, 3000, (1.0, 4.0, 20.0, 100.0, 1e3, 1e4), 150, 12),
 }
 
 
@@ -71,10 +76,11 @@ def descend(system: System, windows: Windows) -> Tensor:
     return solver(cost, start(system, windows), windows.y, windows.operator).state
 
 
-def quasi_newton(system: System, windows: Windows) -> Tensor:
-    """L-BFGS on that cost, the model trusted more and more."""
-    how, x = DESCENTS[system.number], start(system, windows)
-    for ratio in how.ratios:
+def quasi_newton(system: System, windows: Windows, *, cheat: bool = False) -> Tensor:
+    """L-BFGS on that cost, the model trusted more and more; from the truth to cheat."""
+    how = DESCENTS[system.number]
+    x = windows.truth if cheat else start(system, windows)
+    for ratio in how.ratios[-3:] if cheat else how.ratios:
         cost = VariationalCost(DynamicsPrior(system.normalised, system.dt), 1 / ratio)
         x = LBFGS(how.iterations_each, tolerance=1e-5)(
             cost, x, windows.y, windows.operator
@@ -100,6 +106,10 @@ def rows(system: System, seed: int, quick: bool) -> list[dict[str, object]]:
     }
     for name, net in nets.items():
         methods[name] = (lambda w, net=net: estimate(net, w), False)
+    methods["model, L-BFGS from the truth"] = (
+        lambda w: quasi_newton(system, w, cheat=True),
+        True,
+    )
     table = []
     for name, (method, iterative) in methods.items():
         found, began, count = [], time.perf_counter(), 0
@@ -124,6 +134,7 @@ def rows(system: System, seed: int, quick: bool) -> list[dict[str, object]]:
             "system": f"Lorenz-{system.number}",
             "method": name,
             "R": r,
+            "R, paper's way": r / system.papers_way,
             "spread": float(torch.stack(found).std()) if len(found) > 1 else float("nan"),
             "P": "" if distance is None else distance,
             "paper R": published[0],
@@ -132,7 +143,7 @@ def rows(system: System, seed: int, quick: bool) -> list[dict[str, object]]:
             "ms per window": round(1000 * seconds, 1),
         }
         if published[0]:
-            row["met"] = "yes" if r <= published[0] else "NO"
+            row["met"] = "yes" if r / system.papers_way <= published[0] else "NO"
         print(row, flush=True)
         table.append(row)
     return table

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,9 +104,10 @@ def run(
 
     say("Filling: linear interpolation, method='oi', method='4dvarnet' ...\n")
     maps: dict[str, xr.Dataset] = {"linear": linear(seen["ssh"]).to_dataset()}
-    write(optimal(l3), folder / "l4-oi.zarr", overwrite=True, progress=progress)
-    learned = interpolate(l3, "4dvarnet", noise=NOISE)
-    write(learned, folder / "l4-4dvarnet.zarr", overwrite=True, progress=progress)
+    with _one_thread():
+        write(optimal(l3), folder / "l4-oi.zarr", overwrite=True, progress=progress)
+        learned = interpolate(l3, "4dvarnet", noise=NOISE)
+        write(learned, folder / "l4-4dvarnet.zarr", overwrite=True, progress=progress)
     maps |= {name: open_lazily(folder / f"l4-{name}.zarr") for name in ("oi", "4dvarnet")}
 
     scores = score(maps, truth["ssh"], size.margin)
@@ -136,14 +138,15 @@ def simulate(size: Size = FULL, *, progress: bool = False) -> xr.Dataset:
         ``ssh`` in metres on (time, latitude, longitude), NaN on the island, and
         ``sea``, 1 on the sea, on (latitude, longitude).
     """
-    (height,) = nature_runs(
-        [OCEAN],
-        days=size.days,
-        spinup=size.spinup,
-        size=size.cells,
-        seed=SEED,
-        progress=progress,
-    )
+    with _one_thread():
+        (height,) = nature_runs(
+            [OCEAN],
+            days=size.days,
+            spinup=size.spinup,
+            size=size.cells,
+            seed=SEED,
+            progress=progress,
+        )
     height.attrs["long_name"] = "sea surface height"
     sea = ~_island(height)
     attrs = {"standard_name": "sea_binary_mask", "long_name": "1 on the sea, 0 on land"}
@@ -299,3 +302,20 @@ def draw(
     figure = comparison(truth, seen, named)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work in one thread: fields this small gain little from more.
+
+    Threads that wait for one another lose ten times as much where something else
+    keeps one of the cores busy.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -39,15 +39,17 @@ RECIPES = {
     "ae-fp": Recipe("ae", "fp", True, Settings(4000, 1e-3, every=1000), 128),
     "ae-lstm": Recipe("ae", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200), 32, "ae"),
     "ae-joint": Recipe("ae", "lstm", True, Settings(800, 2e-3, 5.0, 5, 200), 32, "ae"),
-    "2s-fp": Recipe("2s", "fp", True, Settings(3000, 4e-3, every=500), 64),
+    "2s-fp": Recipe(
+        "2s", "fp", True, Settings(4000, 4e-3, every=500, precision="bfloat16"), 64
+    ),
     "2s-joint": Recipe(
         "2s",
         "lstm",
         True,
-        Settings(1000, 3e-3, 1.0, 3, 100),
-        32,
+        Settings(3000, 3e-3, 1.0, 3, 100, precision="bfloat16"),
+        48,
         "2s-fp",
-        {"hidden": 12, "steps": 6},
+        {"hidden": 40, "steps": 8},
     ),
 }
 
@@ -58,7 +60,7 @@ def prior(kind: str, images: Images) -> ProjectionPrior:
         return EOF.fit(images.states, modes=50)
     if kind == "ae":
         return Autoencoder(SHAPE, latent=20)
-    return TwoScale(4, 16, 2, coarse_hidden=38, overlap=True)
+    return TwoScale(4, 12, 2, coarse_hidden=22, depth=2, coarse_depth=3, overlap=True)
 
 
 def network(row: str, images: Images) -> VariationalNet:

@@ -20,6 +20,7 @@ from xinverse.operators import Mask
 
 NOISE_VARIANCE = 2.0
 LENGTH = 200  # time steps of a window
+MEMORY = 60  # time steps: reach of the covariance of the background
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Windows:
     truth: Tensor
     y: Tensor
     observed: Tensor
+    background: Tensor  # where learned solvers start
 
     @property
     def operator(self) -> Mask:
@@ -37,11 +39,11 @@ class Windows:
 
     @property
     def interpolated(self) -> Tensor:
-        """Background: linear interpolation in time of what was seen of each component."""
+        """Linear interpolation in time of what was seen of each component."""
         return linear_in_time(self.y, self.observed)
 
     def __getitem__(self, some: slice) -> Windows:
-        return Windows(self.truth[some], self.y[some], self.observed[some])
+        return Windows(*(part[some] for part in vars(self).values()))
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -71,6 +73,7 @@ class System:
         self.mean = training.mean(0)
         self.scale = (training - self.mean).square().mean().sqrt()
         self.series = (series - self.mean) / self.scale
+        self.covariance = lagged(self.series[: self.split]) if number == 96 else None
         # The paper's normalisation: variance of all numbers about one mean, over ours.
         self.papers_way = float(training.var() / self.scale.square())
 
@@ -89,7 +92,15 @@ class System:
         observed[:, torch.arange(LENGTH) % self.every != 0] = False
         noise = torch.randn(truth.shape, generator=generator, dtype=torch.float64)
         y = truth + NOISE_VARIANCE**0.5 / self.scale * noise
-        return Windows(truth, torch.where(observed, y, 0.0), observed)
+        y = torch.where(observed, y, 0.0)
+        return Windows(truth, y, observed, self.background(y, observed))
+
+    def background(self, y: Tensor, observed: Tensor) -> Tensor:
+        """Lines in time, or for Lorenz-96 optimal interpolation with the series' covariance."""
+        if self.covariance is None:
+            return linear_in_time(y, observed)
+        noise_variance = NOISE_VARIANCE / float(self.scale) ** 2
+        return optimal(y, observed, self.covariance, noise_variance)
 
     def test(self, seed: int) -> Windows:
         """The windows that are scored."""
@@ -122,6 +133,38 @@ def integrate(number: int, components: int, dt: float, length: int) -> Tensor:
         atol=1e-8,
     )
     return torch.from_numpy(solved.y.T.copy())
+
+
+def lagged(series: Tensor) -> Tensor:
+    """Covariance of two cells of a ring by lag in time and on the ring, ``(2 LENGTH, ring)``.
+
+    Lag ``-k`` is at ``2 LENGTH - k``. A triangle over the lags in time takes away what a sample
+    knows nothing of, and leaves a covariance a covariance.
+    """
+    count, ring = series.shape
+    spectrum = torch.fft.fft2(series, s=(2 * count, ring)).abs().square()
+    covariance = torch.fft.ifft2(spectrum).real / (count * ring)
+    taper = (1 - torch.arange(LENGTH, dtype=series.dtype) / MEMORY).clamp(min=0)
+    table = torch.zeros(2 * LENGTH, ring, dtype=series.dtype)
+    table[:LENGTH] = covariance[:LENGTH] * taper[:, None]
+    table[LENGTH + 1 :] = covariance[-LENGTH + 1 :] * taper[1:, None].flip(0)
+    return table
+
+
+def optimal(y: Tensor, observed: Tensor, covariance: Tensor, noise_variance: float) -> Tensor:
+    """Mean of the Gaussian posterior of each window, for a covariance by lag (`lagged`)."""
+    ring, single = covariance.shape[1], covariance.float()
+    spectrum = torch.fft.rfft2(single)
+    found = torch.empty_like(y)
+    for k, (values, mask) in enumerate(zip(y, observed, strict=True)):
+        time, cell = mask.nonzero(as_tuple=True)
+        seen = single[time[:, None] - time, (cell[:, None] - cell) % ring]
+        factor = torch.linalg.cholesky(seen + noise_variance * torch.eye(len(time)))
+        weights = torch.cholesky_solve(values[mask].float()[:, None], factor)[:, 0]
+        spread = torch.zeros_like(single)
+        spread[time, cell] = weights
+        found[k] = torch.fft.irfft2(spectrum * torch.fft.rfft2(spread), s=single.shape)[:LENGTH]
+    return found
 
 
 def linear_in_time(y: Tensor, observed: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -249,6 +250,24 @@ def test_training_makes_the_loss_smaller():
     assert loss() == pytest.approx(history[-1]["validation"])
     assert loss() < 0.6 * before
     assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_half_precision_learns_and_keeps_whole_weights():
+    def trained(precision: str) -> float:
+        model = network()
+        settings = replace(fast(40, 40), precision=precision)
+        history = train(model, batch_at, settings, progress=False)
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        return history[-1]["loss"]
+
+    whole, half = trained("float32"), trained("bfloat16")
+    assert half != whole  # it was another arithmetic
+    assert half == pytest.approx(whole, rel=0.05)
+
+
+def test_a_precision_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="float16.*expected"):
+        replace(fast(4, 4), precision="float16")
 
 
 class KilledError(Exception):

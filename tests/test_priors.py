@@ -67,7 +67,7 @@ def circulant(dtype: torch.dtype) -> PriorCase:
 def two_scale(dtype: torch.dtype) -> PriorCase:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        return PriorCase(TwoScale(3, hidden=4).to(dtype), (3, 7, 8))
+        return PriorCase(TwoScale(3, hidden=4, depth=2).to(dtype), (3, 7, 8))
 
 
 def white(dtype: torch.dtype) -> PriorCase:
@@ -715,6 +715,18 @@ def test_samples_know_which_cell_is_which():
 def test_projection_has_the_shape_of_the_state(sides, factor):
     x = random((2, 3, *sides), torch.float32)
     assert TwoScale(3, hidden=4, factor=factor).project(x).shape == x.shape
+
+
+def test_units_that_start_at_zero_deepen_a_network_without_changing_it():
+    x = random((2, 3, 8, 8), torch.float32)
+    shallow, deep = TwoScale(3, hidden=4), TwoScale(3, hidden=4, depth=2, coarse_depth=3)
+    missing = deep.load_state_dict(shallow.state_dict(), strict=False).missing_keys
+    assert {name.split(".")[1] for name in missing} == {"deeper"}
+    for network in (deep.fine, deep.coarse):
+        for unit in network.deeper:
+            torch.nn.init.zeros_(unit.join.weight)
+            torch.nn.init.zeros_(unit.join.bias)
+    torch.testing.assert_close(deep.project(x), shallow.project(x))
 
 
 def test_cost_of_a_projection_prior_is_the_distance_from_the_projection():

@@ -56,15 +56,16 @@ class Convolution(nn.Module):
         bound = 1 / math.sqrt(inputs * kernel**rank)
         nn.init.uniform_(self.bias, -bound, bound)
         self.rank = rank
-        reach = kernel // 2
-        self.zeros = tuple(0 if wrap else reach for wrap in wraps)
-        # As torch pads: the last axis first, both ends of each.
-        self.wrap = tuple(reach if wrap else 0 for wrap in reversed(wraps) for _ in range(2))
+        self.reach = kernel // 2
+        self.zeros = tuple(0 if wrap else self.reach for wrap in wraps)
+        self.closed = [axis for axis, wrap in enumerate(wraps, start=2) if wrap]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to ``(batch, inputs, *cells)``."""
-        if any(self.wrap):
-            x = functional.pad(x, self.wrap, mode="circular")
+        for axis in self.closed:  # cheaper to differentiate than padding in place
+            last = x.shape[axis] - self.reach
+            ends = x.narrow(axis, last, self.reach), x.narrow(axis, 0, self.reach)
+            x = torch.cat([ends[0], x, ends[1]], axis)
         return _CONVOLVE[self.rank](x, self.weight, self.bias, padding=self.zeros)
 
 

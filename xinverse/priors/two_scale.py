@@ -17,10 +17,39 @@ from torch.nn import functional
 from xinverse.convolution import Convolution, from_channels, to_channels
 from xinverse.priors.base import PRIORS, ProjectionPrior
 
-__all__ = ["BilinearBlock", "TwoScale"]
+__all__ = ["BilinearBlock", "BilinearUnit", "TwoScale"]
 
 _AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 _SPREAD: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+
+class BilinearUnit(nn.Module):
+    r"""Residual step with a product of convolutions.
+
+    .. math:: h \mapsto h + C [\, \rho(C_1 h), \; C_2 h \odot C_3 h \,]
+
+    Parameters
+    ----------
+    hidden : int
+        Width.
+    rank : int
+        Axes that are convolved.
+    periodic : sequence of bool, optional
+        Which of them close on themselves.
+    """
+
+    def __init__(
+        self, hidden: int, *, rank: int = 2, periodic: Sequence[bool] | None = None
+    ) -> None:
+        super().__init__()
+        self.linear = Convolution(hidden, hidden, rank=rank, periodic=periodic)
+        self.factors = Convolution(hidden, 2 * hidden, rank=rank, periodic=periodic)
+        self.join = Convolution(2 * hidden, hidden, 1, rank=rank)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Apply to ``(batch, hidden, *cells)``."""
+        first, second = self.factors(h).chunk(2, dim=1)
+        return h + self.join(torch.cat([functional.relu(self.linear(h)), first * second], 1))
 
 
 class BilinearBlock(nn.Module):
@@ -29,7 +58,7 @@ class BilinearBlock(nn.Module):
     .. math:: x \mapsto C_o [\, C_1 h, \; C_2 h \odot C_3 h \,], \quad h = \rho(C_i x)
 
     A product of two convolutions lets the block express advection, which is
-    quadratic in the state.
+    quadratic in the state. Residual units may deepen :math:`h`.
 
     Parameters
     ----------
@@ -37,6 +66,8 @@ class BilinearBlock(nn.Module):
         Maps in and out (the time steps of a window).
     hidden : int
         Width inside.
+    depth : int
+        Bilinear steps: one, and ``depth - 1`` residual units before it.
     rank : int
         Axes that are convolved.
     periodic : sequence of bool, optional
@@ -47,6 +78,7 @@ class BilinearBlock(nn.Module):
         self,
         channels: int,
         hidden: int,
+        depth: int = 1,
         *,
         rank: int = 2,
         periodic: Sequence[bool] | None = None,
@@ -57,13 +89,16 @@ class BilinearBlock(nn.Module):
             return Convolution(inputs, outputs, rank=rank, periodic=periodic)
 
         self.enter = convolution(channels, hidden)
+        self.deeper = nn.Sequential(
+            *(BilinearUnit(hidden, rank=rank, periodic=periodic) for _ in range(depth - 1))
+        )
         self.linear = convolution(hidden, hidden)
         self.factors = convolution(hidden, 2 * hidden)
         self.leave = convolution(2 * hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to ``(batch, channels, *cells)``."""
-        h = functional.relu(self.enter(x))
+        h = self.deeper(functional.relu(self.enter(x)))
         first, second = self.factors(h).chunk(2, dim=1)
         return self.leave(torch.cat([self.linear(h), first * second], dim=1))
 
@@ -84,6 +119,8 @@ class TwoScale(ProjectionPrior):
         that it does not divide is padded by repeating the edge.
     coarse_hidden : int, optional
         Width of the coarse network, where it is another.
+    depth, coarse_depth : int
+        Bilinear steps of the fine and of the coarse network.
     rank : int
         Axes that are convolved: 2 for maps and images, 1 for series.
     channel : int or None
@@ -109,6 +146,8 @@ class TwoScale(ProjectionPrior):
         factor: int | Sequence[int] = 2,
         *,
         coarse_hidden: int | None = None,
+        depth: int = 1,
+        coarse_depth: int = 1,
         rank: int = 2,
         channel: int | None = 1,
         periodic: Sequence[bool] | None = None,
@@ -116,8 +155,9 @@ class TwoScale(ProjectionPrior):
     ) -> None:
         super().__init__()
         coarse = hidden if coarse_hidden is None else coarse_hidden
-        self.coarse = BilinearBlock(channels, coarse, rank=rank, periodic=periodic)
-        self.fine = BilinearBlock(channels, hidden, rank=rank, periodic=periodic)
+        axes: dict[str, Any] = {"rank": rank, "periodic": periodic}
+        self.coarse = BilinearBlock(channels, coarse, coarse_depth, **axes)
+        self.fine = BilinearBlock(channels, hidden, depth, **axes)
         factors = (factor,) * rank if isinstance(factor, int) else tuple(factor)
         if overlap and any(
             wrap and factor > 1 for wrap, factor in zip(periodic or (), factors, strict=False)

@@ -34,11 +34,17 @@ class Recipe:
 
 
 RECIPES = {
-    "ae": Recipe("ae", "fp", True, Settings(4000, 1e-3, every=1000), 128),
-    "pca-lstm": Recipe("pca", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200), 32),
-    "ae-fp": Recipe("ae", "fp", True, Settings(4000, 1e-3, every=1000), 128),
-    "ae-lstm": Recipe("ae", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200), 32, "ae"),
-    "ae-joint": Recipe("ae", "lstm", True, Settings(800, 2e-3, 5.0, 5, 200), 32, "ae"),
+    "ae": Recipe("ae", "fp", True, Settings(4000, 1e-3, every=1000, precision="bfloat16"), 128),
+    "pca-lstm": Recipe("pca", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200, "bfloat16"), 32),
+    "ae-fp": Recipe(
+        "ae", "fp", True, Settings(4000, 1e-3, every=1000, precision="bfloat16"), 128
+    ),
+    "ae-lstm": Recipe(
+        "ae", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200, "bfloat16"), 32, "ae"
+    ),
+    "ae-joint": Recipe(
+        "ae", "lstm", True, Settings(800, 2e-3, 5.0, 5, 200, "bfloat16"), 32, "ae"
+    ),
     "2s-fp": Recipe(
         "2s", "fp", True, Settings(4000, 4e-3, every=500, precision="bfloat16"), 64
     ),
@@ -46,7 +52,7 @@ RECIPES = {
         "2s",
         "lstm",
         True,
-        Settings(3000, 3e-3, 1.0, 3, 100, precision="bfloat16"),
+        Settings(2400, 3e-3, 1.0, 3, 100, precision="bfloat16"),
         48,
         "2s-fp",
         {"hidden": 40, "steps": 8},

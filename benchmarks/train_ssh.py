@@ -23,9 +23,11 @@ import xarray as xr
 
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
-from xinverse.learning.loop import Batch, Settings, background_objective, train
+from xinverse.learning import Batch
+from xinverse.learning.loop import Settings, train
 from xinverse.learning.losses import time_taper
 from xinverse.learning.network import FourDVarNet
+from xinverse.learning.objectives import supervised
 from xinverse.methods.base import Problem, background_and_anomaly
 from xinverse.methods.oi import OIOptions, posterior
 from xinverse.osse import observe
@@ -111,7 +113,7 @@ def batches(samples: list[Sample], window: int, size: int, patch: int, seed: int
                 one = [v.flip(1) if v.dtype == torch.bool else -v.flip(1) for v in one]
             stretch = float(rng.uniform(0.7, 1.4))  # the scale is an estimate
             drawn.append([v if v.dtype == torch.bool else v * stretch for v in one])
-        return tuple(torch.stack(v) for v in zip(*drawn, strict=True))
+        return Batch(*(torch.stack(v) for v in zip(*drawn, strict=True)))
 
     return at
 
@@ -167,7 +169,7 @@ def main() -> None:
         model,
         batches(samples, model.window, size=8, patch=48, seed=arguments.seed),
         Settings(steps=arguments.steps),
-        objective=background_objective,
+        objective=supervised,
         validate=validate,
         checkpoint=arguments.cache / f"checkpoint-{arguments.steps}-{arguments.seed}.pt",
         progress=sys.stderr.isatty(),

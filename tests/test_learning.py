@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from xinverse.learning.loop import Batch, Settings, background_objective
+from xinverse.learning.batch import Batch
+from xinverse.learning.loop import Settings
 from xinverse.learning.loop import train as train_any
 from xinverse.learning.losses import background_loss, time_taper
 from xinverse.learning.network import FourDVarNet
+from xinverse.learning.objectives import supervised
 
 WINDOW, SIDE = 5, 16
-train = partial(train_any, objective=background_objective)
+train = partial(train_any, objective=supervised)
 
 
 def network(steps: int = 3, seed: int = 0) -> FourDVarNet:
@@ -46,7 +48,7 @@ def batch_at(step: int, size: int = 4) -> Batch:
     truth = torch.from_numpy(np.stack(fields).astype("float32"))
     observed = torch.from_numpy(rng.random(truth.shape) < 0.3)
     y_observed = truth + 0.05 * torch.from_numpy(rng.standard_normal(truth.shape)).float()
-    return 0.5 * truth.roll(1, 3), y_observed, observed, truth
+    return Batch(0.5 * truth.roll(1, 3), y_observed, observed, truth)
 
 
 # Loss ----------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ def projection_terms(model: FourDVarNet, *states: Tensor, truth: Tensor) -> Tens
 def test_a_loss_of_one_says_no_better_than_the_background(gradient):
     """Beside the weight of the gradients, and the two small projection terms."""
     model = network()
-    background, _, _, truth = batch_at(0)
+    background, _, _, truth = batch_at(0)[:4]
     terms = projection_terms(model, truth, background, truth=truth)
     loss = background_loss(
         model, background, truth, background, gradient=gradient, projection=0.02
@@ -95,7 +97,7 @@ def test_a_loss_of_one_says_no_better_than_the_background(gradient):
 
 def test_the_loss_of_the_truth_is_what_the_projection_misses():
     model = network()
-    background, _, _, truth = batch_at(1)
+    background, _, _, truth = batch_at(1)[:4]
     loss = background_loss(model, truth, truth, background, projection=0.02)
     terms = projection_terms(model, truth, truth, truth=truth)
     torch.testing.assert_close(loss, 0.02 * terms, rtol=1e-5, atol=0)
@@ -103,7 +105,7 @@ def test_the_loss_of_the_truth_is_what_the_projection_misses():
 
 def test_an_offset_has_no_gradient():
     model = network()
-    background, _, _, truth = batch_at(2)
+    background, _, _, truth = batch_at(2)[:4]
     by_gradient = [
         background_loss(model, truth + 0.1, truth, background, gradient=g, projection=0.0)
         for g in (0.0, 1.0)
@@ -117,7 +119,7 @@ def test_an_offset_has_no_gradient():
 
 def test_half_the_error_is_a_quarter_of_the_loss():
     model = network()
-    background, _, _, truth = batch_at(3)
+    background, _, _, truth = batch_at(3)[:4]
     halfway = (background + truth) / 2
     loss = background_loss(model, halfway, truth, background, projection=0.0)
     torch.testing.assert_close(loss, torch.tensor(1.3 / 4), rtol=1e-5, atol=0)
@@ -126,7 +128,7 @@ def test_half_the_error_is_a_quarter_of_the_loss():
 def test_calm_and_turbulent_oceans_weigh_alike():
     """Scaling one sample changes nothing, though its error is ten times as large."""
     model = network()
-    background, _, _, truth = batch_at(4)
+    background, _, _, truth = batch_at(4)[:4]
     estimate = truth + 0.3 * (background - truth).roll(2, 2)
     scale = torch.tensor([1.0, 10.0, 0.5, 2.0]).reshape(-1, 1, 1, 1)
     one, other = (
@@ -138,7 +140,7 @@ def test_calm_and_turbulent_oceans_weigh_alike():
 
 def test_the_loss_of_a_batch_is_the_mean_of_its_samples():
     model = network()
-    background, _, _, truth = batch_at(5)
+    background, _, _, truth = batch_at(5)[:4]
     estimate = truth + 0.5 * (background - truth).roll(1, 2)
     whole = background_loss(model, estimate, truth, background)
     parts = [
@@ -149,7 +151,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_samples():
 
 
 def test_a_perfect_background_does_not_divide_by_zero():
-    _, _, _, truth = batch_at(6)
+    _, _, _, truth = batch_at(6)[:4]
     assert torch.isfinite(background_loss(network(), truth, truth, truth))
 
 
@@ -157,7 +159,7 @@ def test_a_perfect_background_does_not_divide_by_zero():
 
 
 def test_untrained_it_returns_the_background():
-    background, y, observed, _ = batch_at(0)
+    background, y, observed, _ = batch_at(0)[:4]
     torch.testing.assert_close(
         network().reconstruct(background, y, observed), background, rtol=0, atol=0
     )
@@ -165,7 +167,7 @@ def test_untrained_it_returns_the_background():
 
 def test_what_stands_where_nothing_was_observed_does_not_count():
     model = trained_like()
-    background, y, observed, _ = batch_at(0)
+    background, y, observed, _ = batch_at(0)[:4]
     torn = torch.where(observed, y, torch.nan)
     result = model.reconstruct(background, torn, observed)
     assert torch.isfinite(result).all()
@@ -178,7 +180,7 @@ def test_what_stands_where_nothing_was_observed_does_not_count():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_sample_does_not_depend_on_its_batch(dtype):
     model = trained_like().to(dtype)
-    background, y, observed, _ = batch_at(0)
+    background, y, observed, _ = batch_at(0)[:4]
     background, y = background.to(dtype), y.to(dtype)
     background[1] *= 100  # a neighbour of another size
     together = model.reconstruct(background, y, observed)
@@ -190,7 +192,7 @@ def test_a_sample_does_not_depend_on_its_batch(dtype):
 
 def test_land_stays_where_the_background_is():
     model = trained_like()
-    background, y, observed, _ = batch_at(0)
+    background, y, observed, _ = batch_at(0)[:4]
     sea = torch.ones(SIDE, SIDE, dtype=torch.bool)
     sea[:, :5] = False
     result = model.reconstruct(background, y, observed & sea, sea=sea)
@@ -201,7 +203,7 @@ def test_it_is_built_from_its_configuration():
     model = trained_like()
     twin = FourDVarNet.from_config({**model.config, "background": {"length_scale": 90.0}})
     twin.load_state_dict(model.state_dict())
-    background, y, observed, _ = batch_at(0)
+    background, y, observed, _ = batch_at(0)[:4]
     torch.testing.assert_close(
         twin.reconstruct(background, y, observed),
         model.reconstruct(background, y, observed),
@@ -212,7 +214,7 @@ def test_it_is_built_from_its_configuration():
 
 def test_a_graph_is_kept_only_to_train():
     model = trained_like()
-    background, y, observed, _ = batch_at(0)
+    background, y, observed, _ = batch_at(0)[:4]
     assert not model.reconstruct(background, y, observed).requires_grad
     assert model.reconstruct(background, y, observed, mode="unroll").requires_grad
     assert not background.requires_grad
@@ -236,7 +238,7 @@ def test_training_makes_the_loss_smaller():
     unseen = batch_at(10_000, size=8)
 
     def loss() -> float:
-        background, y, observed, truth = unseen
+        background, y, observed, truth = unseen[:4]
         with torch.no_grad():
             return float(
                 background_loss(

@@ -4,22 +4,27 @@ from xinverse import osse, scores, tiling
 from xinverse._version import __version__
 from xinverse.accessor import InverseAccessor
 from xinverse.methods import table as methods
+from xinverse.model import Model, load_model
 from xinverse.options import set_options
 from xinverse.verbs.grid_tracks import grid_tracks
 from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.plan_tiles import plan_tiles
+from xinverse.verbs.train import train
 from xinverse.weights import fetch
 
 __all__ = [
     "InverseAccessor",
+    "Model",
     "__version__",
     "fetch",
     "grid_tracks",
     "interpolate",
+    "load_model",
     "methods",
     "osse",
     "plan_tiles",
     "scores",
     "set_options",
     "tiling",
+    "train",
 ]

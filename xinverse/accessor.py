@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import xarray as xr
 
 from xinverse.fields.summary import summarise
+from xinverse.model import Model
 from xinverse.verbs.interpolate import interpolate
+from xinverse.verbs.train import train_on as train
 
 __all__ = ["InverseAccessor"]
 
@@ -73,6 +75,29 @@ class InverseAccessor:
             tile=tile,
             device=device,
             progress=progress,
+            **options,
+        )
+
+    @_documented_as(train)
+    def train(  # noqa: D102  documented by the verb
+        self,
+        method: str,
+        truth: Any = None,
+        observations: Any = None,
+        *,
+        background: Any = None,
+        mask: Any = None,
+        dims: Mapping[str, Hashable] | None = None,
+        **options: Any,
+    ) -> Model:
+        return train(
+            self._obj,
+            method,
+            truth,
+            observations,
+            background=background,
+            mask=mask,
+            dims=dims,
             **options,
         )
 

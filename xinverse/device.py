@@ -48,7 +48,7 @@ def check_device(device: str) -> str:
     return device
 
 
-def _resolve(device: str) -> torch.device:
+def resolve_device(device: str) -> torch.device:
     import torch
 
     if device == "auto":
@@ -72,7 +72,7 @@ def _resolve(device: str) -> torch.device:
 def require_device(device: str) -> None:
     """Fail now, not in a worker, where the solve is to run in this process."""
     if device not in {"auto", "cpu"}:
-        _resolve(device)
+        resolve_device(device)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def occupy(device: str) -> Iterator[torch.device]:
     """
     import torch
 
-    chosen = _resolve(device)
+    chosen = resolve_device(device)
     with _locks_guard:
         lock = _locks.setdefault(str(chosen), threading.Lock())
     with lock:

@@ -1,14 +1,21 @@
-"""Learning priors and solvers: the network, what it minimises, the training loop."""
+"""Learning priors and solvers: networks, what they minimise, the training loop."""
 
+from xinverse.learning.batch import Batch
+from xinverse.learning.direct import DirectUNet
 from xinverse.learning.loop import Settings, train
 from xinverse.learning.losses import background_loss, joint_loss
-from xinverse.learning.network import FourDVarNet
+from xinverse.learning.network import FourDVarNet, WindowNetwork
+from xinverse.learning.objectives import OBJECTIVES
 from xinverse.learning.variational_net import VariationalNet
 
 __all__ = [
+    "OBJECTIVES",
+    "Batch",
+    "DirectUNet",
     "FourDVarNet",
     "Settings",
     "VariationalNet",
+    "WindowNetwork",
     "background_loss",
     "joint_loss",
     "train",

@@ -12,13 +12,10 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from xinverse.learning.losses import background_loss
-from xinverse.learning.network import FourDVarNet
 from xinverse.learning.variational_net import VariationalNet
 
-__all__ = ["Batch", "Objective", "Settings", "background_objective", "train"]
+__all__ = ["Objective", "Precision", "Settings", "train"]
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 Model = TypeVar("Model", bound=nn.Module)
 Data = TypeVar("Data")
 Precision = Literal["float32", "bfloat16"]
@@ -67,16 +64,6 @@ class Settings:
             raise ValueError(
                 f"precision={self.precision!r}: expected one of {get_args(Precision)}."
             )
-
-
-def background_objective(model: FourDVarNet, batch: Batch, steps: int) -> Tensor:
-    """Loss of windows of maps, relative to that of their background.
-
-    The batch is ``(background, y, observed, truth)``.
-    """
-    background, y, observed, truth = batch
-    estimate = model.reconstruct(background, y, observed, steps=steps, mode="unroll")
-    return background_loss(model, estimate, truth, background)
 
 
 def train(

@@ -3,7 +3,7 @@ r"""What a learned reconstruction is asked to make small."""
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xinverse.learning.variational_net import VariationalNet
 
@@ -57,11 +57,12 @@ def time_taper(window: int, like: Tensor | None = None) -> Tensor:
 
 
 def background_loss(
-    model: VariationalNet,
+    model: nn.Module,
     estimate: Tensor,
     truth: Tensor,
     background: Tensor,
     *,
+    counted: Tensor | None = None,
     gradient: float = 0.3,
     projection: float = 0.02,
 ) -> Tensor:
@@ -80,27 +81,39 @@ def background_loss(
 
     Parameters
     ----------
-    model : VariationalNet
-        Gives the projection.
+    model : Module
+        A `VariationalNet`, which gives the projection; any other has no such terms.
     estimate, truth, background : Tensor
         ``(batch, window, y, x)``, normalised.
+    counted : Tensor, optional
+        Boolean: where there is a truth; everywhere, where it is not given.
     gradient, projection : float
         :math:`\nu_g`, and :math:`\nu_2 = \nu_3`.
     """
     taper = time_taper(truth.shape[1], truth)[:, None, None]
+    everywhere = torch.ones_like(truth, dtype=torch.bool) if counted is None else counted
 
-    def mean(square: Tensor) -> Tensor:
-        return (taper * square).flatten(1).mean(1)
+    def mean(square: Tensor, where: Tensor = everywhere) -> Tensor:
+        return (taper * square * where).flatten(1).mean(1)
 
     def slope(error: Tensor) -> Tensor:
-        return mean(error.diff(dim=-1).square()[..., 1:, :]) + mean(
-            error.diff(dim=-2).square()[..., 1:]
-        )
+        return mean(
+            error.diff(dim=-1).square()[..., 1:, :], _pairs(everywhere, -1)[..., 1:, :]
+        ) + mean(error.diff(dim=-2).square()[..., 1:], _pairs(everywhere, -2)[..., 1:])
 
+    truth = torch.where(everywhere, truth, estimate.detach())
     error, reference = estimate - truth, background - truth
     loss = mean(error.square()) / mean(reference.square()).clamp(min=1e-4)
     loss = loss + gradient * slope(error) / slope(reference).clamp(min=1e-6)
-    power = mean(truth.square()).clamp(min=1e-3)
-    for state in (truth, estimate):
-        loss = loss + projection * mean((state - model.project(state)).square()) / power
+    if isinstance(model, VariationalNet):
+        power = mean(truth.square()).clamp(min=1e-3)
+        for state in (truth, estimate):
+            apart = mean((state - model.project(state)).square())
+            loss = loss + projection * apart / power
     return loss.mean()
+
+
+def _pairs(counted: Tensor, axis: int) -> Tensor:
+    """Where both neighbours along an axis count."""
+    length = counted.shape[axis] - 1
+    return counted.narrow(axis, 0, length) & counted.narrow(axis, 1, length)

@@ -1,58 +1,45 @@
-"""4DVarNet on windows of maps, as model cards describe it."""
+"""Networks on windows of maps, as model cards describe them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xinverse.learning.variational_net import VariationalNet
 from xinverse.operators.mask import Mask
 from xinverse.priors.two_scale import TwoScale
-from xinverse.solvers.base import Mode
+from xinverse.solvers.base import Mode, VariationalSolver
+from xinverse.solvers.gradient_descent import GradientDescent
 from xinverse.solvers.lstm import LSTMSolver
 
-__all__ = ["FourDVarNet"]
+__all__ = ["FourDVarNet", "WindowNetwork"]
 
 
-class FourDVarNet(VariationalNet):
-    r"""Mask, two-scale bilinear prior, LSTM on the gradient of the cost.
+class WindowNetwork(nn.Module):
+    """What a learned method on maps needs of its network.
 
     Everything goes in and out normalised: fields minus their level, divided by
     a scale that belongs to each sample, so that what comes out for one sample
     never depends on another.
 
-    Parameters
+    Attributes
     ----------
     window : int
-        Time steps of a window, the channels of the networks.
-    prior_hidden, solver_hidden : int
-        Widths of the two-scale prior and of the LSTM.
-    steps : int
-        Solver iterations.
+        Time steps of a window, the channels of the network.
+    config : dict
+        What builds it anew.
     """
 
-    def __init__(
-        self, window: int = 11, prior_hidden: int = 16, solver_hidden: int = 24, steps: int = 6
-    ) -> None:
-        super().__init__(
-            TwoScale(window, prior_hidden), LSTMSolver(window, solver_hidden, steps)
-        )
-        self.config = {
-            "window": window,
-            "prior_hidden": prior_hidden,
-            "solver_hidden": solver_hidden,
-            "steps": steps,
-        }
-        self.window = window
+    window: int
+    config: dict[str, Any]
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> FourDVarNet:
+    def from_config(cls, config: Mapping[str, Any]) -> WindowNetwork:
         """Build the network that a model card describes."""
-        names = ("window", "prior_hidden", "solver_hidden", "steps")
-        return cls(**{name: int(config[name]) for name in names})
+        raise NotImplementedError(f"{cls.__name__} must define from_config.")
 
     def reconstruct(
         self,
@@ -81,5 +68,67 @@ class FourDVarNet(VariationalNet):
         mode : {"iterate", "unroll", "implicit"}
             Which graph is kept.
         """
+        raise NotImplementedError(f"{type(self).__name__} must define reconstruct.")
+
+
+class FourDVarNet(WindowNetwork, VariationalNet):
+    r"""Mask, two-scale bilinear prior, LSTM on the gradient of the cost.
+
+    Parameters
+    ----------
+    window : int
+        Time steps of a window, the channels of the networks.
+    prior_hidden, solver_hidden : int
+        Widths of the two-scale prior and of the LSTM.
+    steps : int
+        Solver iterations.
+    solver : {"lstm", "gradient-descent"}
+        The learned solver, or steps down the gradient whose lengths are learned:
+        the same prior and the same cost without the network in between.
+    """
+
+    def __init__(
+        self,
+        window: int = 11,
+        prior_hidden: int = 16,
+        solver_hidden: int = 24,
+        steps: int = 6,
+        solver: Literal["lstm", "gradient-descent"] = "lstm",
+    ) -> None:
+        descent: VariationalSolver
+        if solver == "lstm":
+            descent = LSTMSolver(window, solver_hidden, steps)
+        elif solver == "gradient-descent":
+            descent = GradientDescent(0.1, steps, learned=True)
+        else:
+            raise ValueError(f"solver={solver!r}: expected 'lstm' or 'gradient-descent'.")
+        super().__init__(TwoScale(window, prior_hidden), descent)
+        self.config = {
+            "window": window,
+            "prior_hidden": prior_hidden,
+            "solver_hidden": solver_hidden,
+            "steps": steps,
+            "solver": solver,
+        }
+        self.window = window
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> FourDVarNet:
+        """Build the network that a model card describes."""
+        names = ("window", "prior_hidden", "solver_hidden", "steps")
+        sizes = {name: int(config[name]) for name in names}
+        return cls(**sizes, solver=config.get("solver", "lstm"))
+
+    def reconstruct(
+        self,
+        background: Tensor,
+        y: Tensor,
+        observed: Tensor,
+        *,
+        sea: Tensor | None = None,
+        steps: int | None = None,
+        mode: Mode = "iterate",
+    ) -> Tensor:
+        """Descend the variational cost from the background; see `WindowNetwork`."""
         y = torch.where(observed, y, torch.zeros((), dtype=y.dtype, device=y.device))
         return self(background, y, Mask(observed), sea=sea, steps=steps, mode=mode)

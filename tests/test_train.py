@@ -1,0 +1,414 @@
+"""Training on labelled fields: what is read, what is learned, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import xinverse
+from xinverse.errors import (
+    DataError,
+    GridError,
+    OptionError,
+    UnknownNameError,
+    WeightsError,
+)
+from xinverse.learning import Batch
+from xinverse.learning.augment import FLIPS, augment
+from xinverse.learning.direct import DirectUNet
+from xinverse.learning.prefetch import ahead
+from xinverse.model import Model, load_model
+from xinverse.osse.nature import Ocean, nature_runs
+from xinverse.scores import normalised_mse
+from xinverse.tiling.patches import PatchSampler
+from xinverse.verbs.training_regions import make_region, shifted
+
+SMALL = {
+    "steps": 4,
+    "every": 2,
+    "patch": 12,
+    "batch": 2,
+    "network": {"window": 5, "steps": 2, "prior_hidden": 4, "solver_hidden": 4},
+    "noise": 0.02,
+}
+
+
+@pytest.fixture(scope="module")
+def truth() -> xr.DataArray:
+    (run,) = nature_runs([Ocean(spacing_km=14.0)], days=50, spinup=60, size=24, seed=1)
+    return run
+
+
+@pytest.fixture(scope="module")
+def seen(truth: xr.DataArray) -> xr.DataArray:
+    return xinverse.osse.observe(truth, ["nadir:4"], noise=0.02, seed=2)["ssh"]
+
+
+@pytest.fixture(scope="module")
+def model(truth: xr.DataArray, seen: xr.DataArray) -> Model:
+    return xinverse.train("4dvarnet", truth, seen, **SMALL)
+
+
+def same(one: Model, other: Model) -> bool:
+    a, b = one.network.state_dict(), other.network.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def region(truth, seen, *, background=None, mask=None, hide=0.0, store=Path("unused.zarr")):
+    return make_region(
+        truth,
+        seen,
+        background,
+        scales={"length_scale": 90.0, "time_scale": 10.0, "noise": 0.02},
+        mask=mask,
+        dims=None,
+        hide=hide,
+        seed=0,
+        validation=0.2,
+        store=store,
+        progress=False,
+    )[1]
+
+
+WHOLE = (slice(0, 50), slice(0, 24), slice(0, 24))
+
+
+# What a model is ------------------------------------------------------------------------
+
+
+def test_a_trained_model_is_saved_read_and_used(model, seen, tmp_path):
+    file = model.save(tmp_path / "mine.safetensors")
+    again = load_model(file)
+    assert same(model, again)
+    assert again.card == model.card
+    filled = seen.inverse.interpolate(method="4dvarnet", weights=file, noise=0.02)
+    assert bool(filled.notnull().all())
+    assert filled.dims == seen.dims
+
+
+def test_the_card_says_what_the_weights_serve(model):
+    card = model.card
+    assert (card.method, card.units, card.window) == ("4dvarnet", "m", 5)
+    assert card.grid_spacing_km == pytest.approx((14 * 0.95, 14 * 1.05), rel=0.01)
+    assert {"sla", "ssh", "sea_surface_height_above_geoid"} <= set(card.variables)
+    assert "xinverse.train(method='4dvarnet'" in card.command
+    assert card.config["background"] == {"length_scale": 90.0, "time_scale": 10.0}
+
+
+def test_registered_weights_are_a_model():
+    shipped = load_model("ssh-qg")
+    assert shipped.card.name == "ssh-qg"
+    assert "66,204 parameters" in repr(shipped)
+    assert "<table>" in shipped._repr_html_()
+    with pytest.raises(OptionError, match="no history"):
+        shipped.plot()
+
+
+def test_the_learning_curve_is_drawn(model):
+    import matplotlib.pyplot as plt
+
+    ax = model.plot()
+    assert ax.get_title() == "ssh-4dvarnet"
+    assert [list(line.get_xdata()) for line in ax.lines[:2]] == [[2, 4], [2, 4]]
+    plt.close(ax.figure)
+
+
+def test_learning_lowers_the_error_of_an_ocean(truth, seen):
+    """Days that were not trained on, in a few seconds: better than the background already."""
+    network = {"window": 5, "steps": 3, "prior_hidden": 8, "solver_hidden": 12}
+    longer = SMALL | {"steps": 120, "every": 120, "learning_rate": 1e-2, "network": network}
+    trained = xinverse.train("4dvarnet", truth, seen, **longer)
+    (row,) = trained.history
+    assert row["validation"] < 0.97
+
+
+# What is read ---------------------------------------------------------------------------
+
+
+def test_a_region_is_normalised_as_a_tile_is(truth, seen):
+    found = region(truth, seen).cut(WHOLE)
+    observed = np.isfinite(seen.values)
+    np.testing.assert_array_equal(found["observed"], observed)
+    assert abs(found["y"][observed].mean()) < 0.1  # of a scale: some days are looked at
+    error = found["truth"][observed] - found["y"][observed]
+    scale = np.std(truth.values[observed] - seen.values[observed]) / error.std()
+    np.testing.assert_allclose(found["truth"] * scale, truth - truth.mean(), atol=0.02)
+    assert found["background"][observed].std() > 0.5
+
+
+def test_dimension_order_and_directions_are_taken_as_a_solve_takes_them(truth, seen):
+    expected = region(truth, seen).cut(WHOLE)
+    turned = [
+        da.isel(latitude=slice(None, None, -1)).transpose("longitude", "time", "latitude")
+        for da in (truth, seen)
+    ]
+    found = region(*turned).cut(WHOLE)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_land_is_neither_observed_nor_counted(truth, seen):
+    sea = xr.ones_like(truth[0], dtype=bool)
+    sea[:, :6] = False
+    found = region(truth.where(sea), seen.where(sea), mask=sea).cut(WHOLE)
+    for name in ("observed", "counted"):
+        assert not found[name][..., :6].any()
+    assert found["counted"][..., 6:].all()
+    assert np.isfinite(found["background"]).all()
+    np.testing.assert_array_equal(found["sea"][0], sea.values)
+
+
+def test_what_is_withheld_is_kept_from_network_and_background(truth, seen):
+    found = region(None, seen, hide=0.3)
+    cut = found.cut(WHOLE)
+    observed = np.isfinite(seen.values)
+    assert not (cut["observed"] & cut["counted"]).any()
+    np.testing.assert_array_equal(cut["observed"] | cut["counted"], observed)
+    assert cut["counted"].sum() / observed.sum() == pytest.approx(0.3, abs=0.1)
+    # Other values there change nothing that the network gets.
+    other = region(
+        None, xr.where(cut["counted"], 99.0, seen).assign_attrs(seen.attrs), hide=0.3
+    )
+    again = other.cut(WHOLE)
+    np.testing.assert_allclose(
+        (again["background"] * other.scale + other.level)[cut["observed"]],
+        (cut["background"] * found.scale + found.level)[cut["observed"]],
+        atol=0.2,  # level and scale are estimates
+    )
+
+
+def test_a_truth_is_seen_through_the_gaps_and_errors_of_other_dates(truth, seen):
+    moved = shifted(truth, seen, 1, 1)
+    errors, before = (moved - truth).values, (seen - truth).values
+    np.testing.assert_allclose(errors, np.roll(before, 25, axis=0), atol=1e-6)
+    assert moved.attrs == seen.attrs
+
+
+def test_only_boxes_are_read(truth, seen, tmp_path):
+    """From a store, without dask: never more than a patch at once."""
+    xr.Dataset({"truth": truth, "seen": seen}).chunk(time=5).to_zarr(
+        tmp_path / "osse.zarr", consolidated=False
+    )
+    lazy = xr.open_zarr(tmp_path / "osse.zarr", chunks=None, consolidated=False)
+    whole = region(truth, seen)
+    background = xr.zeros_like(seen)
+    found = region(lazy["truth"], lazy["seen"], background=background)
+    box = (slice(3, 8), slice(2, 9), slice(0, 5))
+    np.testing.assert_array_equal(found.cut(box)["y"], whole.cut(box)["y"])
+    for name in ("truth", "seen"):  # still on disk
+        assert not lazy[name].variable._in_memory
+
+
+def test_lazy_fields_leave_their_background_on_disk(truth, seen, tmp_path):
+    lazy = [da.chunk(time=10) for da in (truth, seen)]
+    eager = xinverse.train("4dvarnet", truth, seen, **SMALL)
+    model = xinverse.train("4dvarnet", *lazy, **SMALL, folder=tmp_path)
+    assert (tmp_path / "background-0-0.zarr").is_dir()
+    for one, other in zip(
+        eager.network.state_dict().values(), model.network.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_batches_depend_on_the_step_alone(truth, seen):
+    sampler = PatchSampler([region(truth, seen)], 5, (12, 12), 3, seed=4)
+    for name, value in sampler.at(7).items():
+        np.testing.assert_array_equal(sampler.at(7)[name], value)
+        assert value.shape[0] == 3
+    assert not np.array_equal(sampler.at(7)["truth"], sampler.at(8)["truth"])
+    held = sampler.validation(2)
+    assert len(held) == 2
+
+
+def test_validation_days_are_not_trained_on(truth, seen):
+    """The last fifth holds a value that no training patch may show."""
+    marked = truth.copy()
+    marked[40:] = 1000.0
+    sampler = PatchSampler([region(marked, seen)], 5, (12, 12), 4, seed=0)
+    assert all(sampler.at(step)["truth"].max() < 100 for step in range(30))
+    assert all((batch["truth"] > 100).all() for batch in sampler.validation(3))
+
+
+def test_the_next_batch_is_ready_and_the_same():
+    asked: list[int] = []
+
+    def batch_at(step: int) -> int:
+        asked.append(step)
+        return step * step
+
+    with ahead(batch_at) as at:
+        assert [at(step) for step in (0, 1, 2, 7, 8)] == [0, 1, 4, 49, 64]
+    assert len(asked) == len(set(asked)) or asked.count(3) == 1
+
+
+@pytest.mark.parametrize("flip", FLIPS)
+def test_a_flip_keeps_observations_on_the_truth(flip):
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(16, 3, 4, 5, generator=generator)
+    observed = torch.rand(truth.shape, generator=generator) < 0.5
+    batch = Batch(truth / 2, truth * observed, observed, truth, observed, observed[:, :1])
+    found = augment(batch, generator, flips=(flip,), stretch=(0.5, 2.0))
+    torch.testing.assert_close(found.y, found.truth * found.observed)
+    torch.testing.assert_close(found.background, found.truth / 2)
+    changed = ~torch.isclose(
+        found.truth / found.truth.square().mean((1, 2, 3), keepdim=True).sqrt(),
+        truth / truth.square().mean((1, 2, 3), keepdim=True).sqrt(),
+    ).flatten(1).all(1)
+    assert 2 < changed.sum() < 14  # some windows, not all
+
+
+# A kill ---------------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    """The end of a process, in the middle of a step."""
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(
+    truth, seen, model, tmp_path, monkeypatch, at
+):
+    draw = PatchSampler.at
+
+    def until(self: PatchSampler, step: int):
+        if step == at:
+            raise KilledError
+        return draw(self, step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PatchSampler, "at", until)
+        with pytest.raises(KilledError):
+            xinverse.train("4dvarnet", truth, seen, **SMALL, folder=tmp_path)
+    resumed = xinverse.train("4dvarnet", truth, seen, **SMALL, folder=tmp_path)
+    assert same(resumed, model)
+
+
+def test_a_folder_of_another_training_is_refused(truth, seen, tmp_path):
+    xinverse.train("4dvarnet", truth, seen, **SMALL, folder=tmp_path)
+    with pytest.raises(OptionError, match=r"holds another training: seed differ \(seed is 0"):
+        xinverse.train("4dvarnet", truth, seen, **SMALL, folder=tmp_path, seed=1)
+    other = (2 * seen).assign_attrs(seen.attrs)
+    with pytest.raises(OptionError, match="data differ"):
+        xinverse.train("4dvarnet", truth, other, **SMALL, folder=tmp_path)
+
+
+# Losses and methods ---------------------------------------------------------------------
+
+
+def test_without_a_truth_it_learns_from_what_is_withheld(seen):
+    trained = xinverse.train("4dvarnet", observations=seen, **SMALL)
+    assert trained.card.training == "1 fields, self-supervised"
+    assert np.isfinite(trained.history[-1]["validation"])
+
+
+def test_the_variational_cost_alone_teaches_the_solver_and_not_the_prior(seen, model):
+    options = {k: v for k, v in SMALL.items() if k != "network"} | {"steps": 30, "every": 30}
+    trained = xinverse.train(
+        "4dvarnet", observations=seen, start=model, loss="unsupervised", **options
+    )
+    before, after = model.network.state_dict(), trained.network.state_dict()
+    for name, value in before.items():
+        assert torch.equal(value, after[name]) == name.startswith("cost."), name
+    assert trained.history[-1]["loss"] < 1
+
+
+def test_the_direct_network_trains_and_maps(truth, seen, tmp_path):
+    options = SMALL | {"network": {"window": 5, "hidden": 4}}
+    trained = xinverse.train("unet", truth, seen, **options)
+    file = trained.save(tmp_path / "unet.safetensors")
+    filled = seen.inverse.interpolate(method="unet", weights=file, noise=0.02)
+    oi = seen.inverse.interpolate(method="oi", noise=0.02, length_scale=90, time_scale=10)
+    assert float(normalised_mse(filled, truth)) < 1.1 * float(normalised_mse(oi, truth))
+    with pytest.raises(WeightsError, match="no default weights"):
+        seen.inverse.interpolate(method="unet")
+
+
+def test_the_direct_network_starts_from_its_background_and_leaves_land_alone():
+    torch.manual_seed(0)
+    net = DirectUNet(window=3, hidden=4)
+    x, y = torch.randn(2, 2, 3, 9, 10)
+    observed = torch.rand(x.shape) < 0.5
+    torch.testing.assert_close(net.reconstruct(x, y, observed), x)
+    torch.nn.init.normal_(net.net.leave.weight)
+    sea = torch.rand(2, 1, 9, 10) < 0.5
+    found = net.reconstruct(x, y, observed, sea=sea)
+    land = (~sea).expand_as(x)
+    torch.testing.assert_close(found[land], x[land])
+    assert not torch.allclose(found, x)
+    hidden = torch.where(observed, y, 1e9)  # what was not observed does not count
+    torch.testing.assert_close(net.reconstruct(x, hidden, observed, sea=sea), found)
+
+
+def test_the_solver_may_be_plain_gradient_descent(truth, seen):
+    options = SMALL | {"network": SMALL["network"] | {"solver": "gradient-descent"}}
+    trained = xinverse.train("4dvarnet", truth, seen, **options)
+    assert not any("cell" in name for name in trained.network.state_dict())
+
+
+def test_several_oceans_on_several_grids(truth, seen):
+    smaller = [da.isel(latitude=slice(0, 16)) for da in (truth, seen)]
+    trained = xinverse.train(
+        "4dvarnet", [truth, smaller[0]], [seen, smaller[1]], **SMALL | {"patch": 20}
+    )
+    assert trained.card.training == "2 fields, supervised"
+
+
+def test_the_accessor_takes_names(truth, seen, model):
+    ds = xr.Dataset({"truth": truth, "l3": seen.assign_attrs(truth.attrs)})
+    assert same(ds.inverse.train("4dvarnet", truth="truth", observations="l3", **SMALL), model)
+    with pytest.raises(UnknownNameError, match="l4"):
+        ds.inverse.train("4dvarnet", truth="truth", observations="l4")
+
+
+# What is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"method": "oi"}, OptionError, "'oi' learns nothing.*'4dvarnet', 'unet'"),
+        ({"method": "4dvarnt"}, UnknownNameError, "Did you mean '4dvarnet'"),
+        ({"loss": "square"}, OptionError, "'supervised', 'self-supervised'"),
+        ({"truth": None, "loss": "supervised"}, OptionError, "needs truth="),
+        ({"loss": "unsupervised"}, OptionError, "give start="),
+        ({"observations": None}, OptionError, "No observations"),
+        ({"patch": 0}, OptionError, "patch=0"),
+        ({"patch": (4, 4, 4)}, OptionError, "cells along y and x"),
+        ({"steps": 1.5}, OptionError, "steps=1.5"),
+        ({"validation": 1.0}, OptionError, "validation=1.0"),
+        ({"flips": ("z",)}, OptionError, "'z' is none of"),
+        ({"network": {"widow": 5}}, OptionError, "'widow'.*'window'"),
+        ({"network": {"window": 45}}, GridError, "40 time steps to train with"),
+        ({"network": {"solver": "adam"}}, OptionError, "expected 'lstm'"),
+        ({"precision": "float16"}, OptionError, "float16"),
+        ({"mask_shifts": 1, "truth": None}, OptionError, "needs truth="),
+        ({"start": "ssh-qg"}, OptionError, "Both network= and start="),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_call(truth, seen, changes, error, words):
+    given = {"method": "4dvarnet", "truth": truth, "observations": seen} | SMALL | changes
+    with pytest.raises(error, match=words):
+        xinverse.train(**given)
+
+
+def test_fields_that_do_not_belong_together_are_refused(truth, seen):
+    late = truth.assign_coords(time=truth.time + np.timedelta64(1, "D"))
+    with pytest.raises(GridError, match="not on the coordinates"):
+        xinverse.train("4dvarnet", late, seen, **SMALL)
+    with pytest.raises(ValueError, match="is in 'm'"):
+        xinverse.train("4dvarnet", truth.assign_attrs(units="cm"), seen, **SMALL)
+    with pytest.raises(DataError, match="units of the fields"):
+        xinverse.train("4dvarnet", truth.drop_attrs(), seen.drop_attrs(), **SMALL)
+    with pytest.raises(DataError, match="NaN everywhere"):
+        xinverse.train("4dvarnet", truth * np.nan, seen, **SMALL)
+    with pytest.raises(OptionError, match="2 fields were given as truth and 1"):
+        xinverse.train("4dvarnet", [truth, truth], seen, **SMALL)
+
+
+def test_a_model_is_saved_under_a_name_that_weights_understands(model, tmp_path):
+    with pytest.raises(OptionError, match="safetensors"):
+        model.save(tmp_path / "mine.pt")

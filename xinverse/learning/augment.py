@@ -1,0 +1,59 @@
+"""Symmetries of the ocean that make more of what there is to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from xinverse.learning.batch import Batch
+
+__all__ = ["FLIPS", "augment"]
+
+FLIPS = ("x", "y", "time", "sign", "y-sign")
+_AXES = {"x": 3, "y": 2, "time": 1, "y-sign": 2}
+
+
+def augment(
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    flips: Sequence[str] = (),
+    stretch: tuple[float, float] = (1.0, 1.0),
+) -> Batch:
+    """Mirror each window, and multiply it, at random.
+
+    Parameters
+    ----------
+    batch : Batch
+        Windows.
+    generator : Generator
+        Draws.
+    flips : sequence of str
+        Each with an even chance: ``"x"``, ``"y"``, ``"time"`` turn an axis,
+        ``"sign"`` the values, and ``"y-sign"`` both at once: the symmetry of
+        quasi-geostrophic flow, eddies of the other sense on the other hemisphere.
+    stretch : tuple of float
+        Smallest and largest factor of the values: the scale that a tile is
+        normalised by is an estimate.
+    """
+    count = len(batch.y)
+    for flip in flips:
+        chosen = torch.rand(count, generator=generator) < 0.5
+        if flip != "sign":
+            batch = batch.map(partial(_turn, axis=_AXES[flip], chosen=chosen))
+        if flip.endswith("sign"):
+            batch = _scale(batch, 1.0 - 2.0 * chosen.float())
+    low, high = stretch
+    return _scale(batch, low + (high - low) * torch.rand(count, generator=generator))
+
+
+def _turn(part: Tensor, axis: int, chosen: Tensor) -> Tensor:
+    return torch.where(chosen[:, None, None, None], part.flip(axis), part)
+
+
+def _scale(batch: Batch, factor: Tensor) -> Batch:
+    by = factor[:, None, None, None]
+    return batch.map(lambda part: part if part.dtype == torch.bool else part * by)

@@ -1,0 +1,66 @@
+r"""The direct network: from background and observations to the field, in one pass.
+
+.. math:: \tilde x = x^{(0)} + \mathrm{net}(x^{(0)}, \; y - H x^{(0)}, \; \Omega)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xinverse.learning.network import WindowNetwork
+from xinverse.priors.unet import UNet
+from xinverse.solvers.base import Mode
+
+__all__ = ["DirectUNet"]
+
+
+class DirectUNet(WindowNetwork):
+    """Residual U-Net on windows of maps: what is left without cost and solver.
+
+    It sees the background, the observations' difference from it, and where they are.
+
+    Parameters
+    ----------
+    window : int
+        Time steps of a window.
+    hidden : int
+        Width on the finest grid.
+    levels : int
+        How many times the grid is made coarser by two.
+    """
+
+    def __init__(self, window: int = 11, hidden: int = 16, levels: int = 2) -> None:
+        super().__init__()
+        self.net = UNet(3 * window, hidden, levels)
+        # Only the first part, the background's change, is used. Untrained: none.
+        for parameter in self.net.leave.parameters():
+            nn.init.zeros_(parameter)
+        self.config = {"window": window, "hidden": hidden, "levels": levels}
+        self.window = window
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> DirectUNet:
+        """Build the network that a model card describes."""
+        return cls(**{name: int(config[name]) for name in ("window", "hidden", "levels")})
+
+    def reconstruct(
+        self,
+        background: Tensor,
+        y: Tensor,
+        observed: Tensor,
+        *,
+        sea: Tensor | None = None,
+        steps: int | None = None,  # noqa: ARG002  there are none
+        mode: Mode = "iterate",
+    ) -> Tensor:
+        """One pass; see `WindowNetwork`."""
+        with torch.set_grad_enabled(mode != "iterate" and torch.is_grad_enabled()):
+            zero = torch.zeros((), dtype=y.dtype, device=y.device)
+            innovation = torch.where(observed, y - background, zero)
+            seen = torch.cat([background, innovation, observed.to(y.dtype)], 1)
+            found = self.net.project(seen)[:, : self.window]
+            return found if sea is None else torch.where(sea, found, background)

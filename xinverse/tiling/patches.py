@@ -1,0 +1,158 @@
+"""Patches to learn from: boxes drawn at random and read one by one from where the data lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xinverse.errors import DataError, GridError
+
+__all__ = ["Box", "PatchSampler", "Reader", "Region"]
+
+Box = tuple[slice, slice, slice]
+Reader = Callable[[Box], np.ndarray]
+
+WET = 0.2  # share of a patch that must be sea
+ATTEMPTS = 50  # draws until a patch has something to learn from
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One field on (time, y, x), read box by box.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Cells along (time, y, x).
+    y, truth, background : callable
+        Values of a box: observations (NaN where there is none), what the estimate
+        is compared with (NaN where it is not known), first guess.
+    withheld : callable or None
+        Which observations of a box are kept from the network and compared with instead.
+    sea : ndarray of bool, shape (ny, nx)
+        Where the field is wanted.
+    level, scale : float
+        What a value is normalised by: ``(value - level) / scale``.
+    split : int
+        First time step that is kept from training, to validate with.
+    """
+
+    shape: tuple[int, int, int]
+    y: Reader
+    truth: Reader
+    background: Reader
+    withheld: Reader | None
+    sea: np.ndarray
+    level: float
+    scale: float
+    split: int
+
+    def cut(self, box: Box) -> dict[str, np.ndarray]:
+        """Read one box: background, y, observed, truth, counted and sea, normalised."""
+        sea = np.broadcast_to(self.sea[box[1:]], tuple(s.stop - s.start for s in box))
+        y, truth, background = (
+            self._normalised(read(box)) for read in (self.y, self.truth, self.background)
+        )
+        observed = np.isfinite(y) & sea
+        counted = np.isfinite(truth) & sea
+        if self.withheld is not None:
+            hidden = self.withheld(box).astype(bool)
+            observed, counted = observed & ~hidden, counted & hidden
+        return {
+            "background": np.where(sea, background, 0.0).astype(np.float32),
+            "y": np.where(observed, y, 0.0).astype(np.float32),
+            "observed": observed,
+            "truth": np.where(counted, truth, 0.0).astype(np.float32),
+            "counted": counted,
+            "sea": sea[:1],
+        }
+
+    def _normalised(self, values: np.ndarray) -> np.ndarray:
+        return (values.astype(np.float64) - self.level) / self.scale
+
+
+class PatchSampler:
+    """Boxes of several regions, each step's drawn by its own generator.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        Each as likely as the other.
+    window : int
+        Time steps of a box.
+    patch : tuple of int
+        Cells along (y, x), at most; the smallest region may have fewer.
+    batch : int
+        Boxes of a step.
+    seed : int
+        Of the draws.
+
+    Raises
+    ------
+    GridError
+        If a region has no room for a window before its split, or after it.
+    """
+
+    def __init__(
+        self,
+        regions: Sequence[Region],
+        window: int,
+        patch: tuple[int, int],
+        batch: int,
+        seed: int,
+    ) -> None:
+        for number, region in enumerate(regions):
+            before, after = region.split, region.shape[0] - region.split
+            if before < window or 0 < after < window:
+                raise GridError(
+                    f"Field {number} has {before} time steps to train with and {after} to "
+                    f"validate with, and the window has {window}. Give a longer series, a "
+                    "shorter window, or another validation=."
+                )
+        self.regions, self.window, self.batch, self.seed = list(regions), window, batch, seed
+        self.patch = tuple(
+            min(side, *(r.shape[axis] for r in regions))
+            for axis, side in enumerate(patch, start=1)
+        )
+
+    def at(self, step: int) -> dict[str, np.ndarray]:
+        """The boxes of a step, stacked: a function of its number alone."""
+        rng = np.random.default_rng((self.seed, 0, step))
+        return self._stack([self._draw(rng, validation=False) for _ in range(self.batch)])
+
+    def validation(self, count: int) -> list[dict[str, np.ndarray]]:
+        """Batches of boxes behind the splits, always the same ones."""
+        if all(region.split >= region.shape[0] for region in self.regions):
+            return []
+        rng = np.random.default_rng((self.seed, 1))
+        return [
+            self._stack([self._draw(rng, validation=True) for _ in range(self.batch)])
+            for _ in range(count)
+        ]
+
+    def _draw(self, rng: np.random.Generator, *, validation: bool) -> dict[str, np.ndarray]:
+        regions = [r for r in self.regions if not validation or r.split < r.shape[0]]
+        for _ in range(ATTEMPTS):
+            region = regions[rng.integers(len(regions))]
+            low, high = (region.split, region.shape[0]) if validation else (0, region.split)
+            sides = (self.window, *self.patch)
+            room = (high - low, *region.shape[1:])
+            starts = [int(rng.integers(n - m + 1)) for n, m in zip(room, sides, strict=True)]
+            starts[0] += low
+            t, y, x = (slice(s, s + m) for s, m in zip(starts, sides, strict=True))
+            if region.sea[y, x].mean() < WET:
+                continue
+            cut = region.cut((t, y, x))
+            if cut["counted"].any():
+                return cut
+        raise DataError(
+            f"{ATTEMPTS} patches of {sides} cells (time, y, x) drawn at random held nothing to "
+            "compare an estimate with, or almost no sea. Give a larger patch=, more data, or a "
+            "mask= of the sea."
+        )
+
+    @staticmethod
+    def _stack(cuts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {name: np.stack([cut[name] for cut in cuts]) for name in cuts[0]}

@@ -11,6 +11,7 @@ from xinverse.scores.map import (
     rmse_score,
 )
 from xinverse.scores.points import interpolate_to_points
+from xinverse.scores.spectral import power_spectrum, spectral_scores
 
 __all__ = [
     "along_track",
@@ -18,6 +19,8 @@ __all__ = [
     "interpolate_to_points",
     "mu_sigma",
     "normalised_mse",
+    "power_spectrum",
     "rmse",
     "rmse_score",
+    "spectral_scores",
 ]

@@ -93,8 +93,8 @@ def spectral_scores(
 
     where :math:`\lambda^\ast` is where a row of :math:`s` first falls below one half on the way
     from its largest scale to its smallest, interpolated linearly between two wavelengths (or
-    periods). What a row resolves must hang together with the largest scale: a wavelength that is
-    resolved by chance among others that are not does not count.
+    periods). What a row resolves must hang together with the largest scale: a wavelength that
+    is resolved by chance among others that are not does not count.
 
     Parameters
     ----------
@@ -148,7 +148,9 @@ def spectral_scores(
     result["psd_error"].attrs["long_name"] = "power spectral density of the error"
     score = _score(wanted, wrong)
     result["score"] = score.assign_attrs(long_name="spectral score", units="1")
-    by_x, by_t = (_score(wanted.mean(d), wrong.mean(d)) for d in score.dims)
+    by_x, by_t = (
+        _score(wanted.mean(other), wrong.mean(other)) for other in ("frequency", "wavenumber")
+    )
     x, t = score["wavelength"].to_numpy(), score["period"].to_numpy()
     numbers = {
         "lambda_x": smallest_resolved_of_rows(x, score.to_numpy()),

@@ -5,6 +5,7 @@ from xinverse._version import __version__
 from xinverse.accessor import InverseAccessor
 from xinverse.methods import table as methods
 from xinverse.options import set_options
+from xinverse.scores import compare
 from xinverse.verbs.grid_tracks import grid_tracks
 from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.plan_tiles import plan_tiles
@@ -13,6 +14,7 @@ from xinverse.weights import fetch
 __all__ = [
     "InverseAccessor",
     "__version__",
+    "compare",
     "fetch",
     "grid_tracks",
     "interpolate",

@@ -74,6 +74,17 @@ def test_the_table_shows_units_and_every_analysis(truth, maps):
     assert html.count("<tr>") == 3
 
 
+def test_a_scale_that_may_be_smaller_is_marked(truth, maps):
+    comparison = xinverse.compare({"perfect": truth, "nothing": 0 * truth, **maps}, truth)
+    *_, perfect, nothing, far, _ = repr(comparison).splitlines()
+    assert perfect.count("≤") == 3
+    assert nothing.split()[-4:-1] == ["-", "-", "-"]
+    smallest = float(comparison.spectra.wavelength[-1])
+    is_bound = float(comparison.scores.lambda_x.sel(analysis="far")) <= smallest
+    assert ("≤" in far.split()[7]) is is_bound
+    assert "≤" not in "".join(far.split()[:7])
+
+
 def test_html_of_names_is_escaped(truth):
     html = xinverse.compare({"<b>": truth}, truth)._repr_html_()
     assert "&lt;b&gt;" in html

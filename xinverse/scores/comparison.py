@@ -141,9 +141,20 @@ class Comparison:
         rows = [head]
         for method in self.scores["analysis"].values:
             one = self.scores.sel(analysis=method)
-            cells = [_COLUMNS[name][1].format(float(one[name])) for name in names]
-            rows.append([str(method), *("-" if cell == "nan" else cell for cell in cells)])
+            cells = [self._bound(one, name) + self._digits(one, name) for name in names]
+            rows.append([str(method), *cells])
         return rows
+
+    def _digits(self, one: xr.Dataset, name: str) -> str:
+        text = _COLUMNS[name][1].format(float(one[name]))
+        return "-" if text == "nan" else text
+
+    def _bound(self, one: xr.Dataset, name: str) -> str:
+        """A sign before a scale that may be smaller, since it is the smallest of the grid."""
+        if self.spectra is None or name not in _WAVES:
+            return ""
+        key, axis = ("lambda_t", "period") if name == "lambda_t" else ("lambda_x", "wavelength")
+        return "≤" if float(one[key]) <= float(self.spectra[axis].min()) else ""
 
 
 def compare(

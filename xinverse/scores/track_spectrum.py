@@ -53,7 +53,8 @@ def along_track_spectrum(
     analysis : DataArray
         Maps on (time, y, x) in any order, NaN on land; read in blocks of time steps.
     points : Dataset
-        Values along one dimension with their time, latitude and longitude, of one satellite.
+        Values along one dimension with their time, latitude and longitude. The tracks of
+        satellites that fly over at the same time are cut to pieces: score them one by one.
     variable : hashable, optional
         What to score against; by default the only variable of floats along the points.
     segment_km : float, default 1000

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -10,7 +12,8 @@ matplotlib.use("agg")
 
 from xinverse.tiling import plan
 
-IMAGES = Path(__file__).resolve().parent / "images"
+DOCS = Path(__file__).resolve().parent
+IMAGES = DOCS / "images"
 
 
 def main() -> None:
@@ -18,6 +21,11 @@ def main() -> None:
     tiles = plan((90, 240, 320), tile=(30, 80, 80), halo=(20, 24, 24))
     axes = tiles.plot(tile=(1, 1))
     axes.figure.savefig(IMAGES / "plan.png", dpi=110)
+    # What the page shows is what its first block says.
+    page = (DOCS / "scores.md").read_text("utf-8")
+    space: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], space)
+    space["comparison"].plot().savefig(IMAGES / "scores.png", dpi=90)
 
 
 if __name__ == "__main__":

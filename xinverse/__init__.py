@@ -6,6 +6,7 @@ from xinverse.accessor import InverseAccessor
 from xinverse.methods import table as methods
 from xinverse.model import Model, load_model
 from xinverse.options import set_options
+from xinverse.scores import compare
 from xinverse.verbs.grid_tracks import grid_tracks
 from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.plan_tiles import plan_tiles
@@ -16,6 +17,7 @@ __all__ = [
     "InverseAccessor",
     "Model",
     "__version__",
+    "compare",
     "fetch",
     "grid_tracks",
     "interpolate",

@@ -12,6 +12,7 @@ import xarray as xr
 from xinverse.errors import OptionError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import Grid, make_grid
+from xinverse.scores.alignment import aligned_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as PlotAxes
@@ -24,8 +25,10 @@ __all__ = [
     "common_scale",
     "cut",
     "draw",
+    "error_of",
     "find_land",
     "outer_labels",
+    "pyplot",
     "size",
     "with_units",
 ]
@@ -54,6 +57,19 @@ class Scale:
     label: str
 
 
+def pyplot() -> Any:
+    """``matplotlib.pyplot``, asked for when something is drawn."""
+    try:
+        import cmocean  # noqa: F401  asked for here, so that it is not missed half-way
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"Drawing needs matplotlib and cmocean ({error}): "
+            'python -m pip install "xinverse[plot]".'
+        ) from error
+    return plt
+
+
 def cut(field: xr.DataArray, time: Any) -> Panel:
     """One map of a field: at a position in time, or the one nearest to a date."""
     if not isinstance(field, xr.DataArray):
@@ -76,6 +92,12 @@ def cut(field: xr.DataArray, time: Any) -> Panel:
     if set(one.dims) != {axes.y, axes.x}:
         raise OptionError(f"{field.name!r} has {field.dims}: take one along the others first.")
     return Panel(one.transpose(axes.y, axes.x).compute(), grid)
+
+
+def error_of(analysis: Panel, truth: Panel) -> Panel:
+    """Analysis minus truth, with the truth's attributes."""
+    error = aligned_error(analysis.field, truth.field)["error"]
+    return Panel(error.assign_attrs(truth.field.attrs), truth.grid)
 
 
 def find_land(panels: Sequence[Panel], sea: xr.DataArray | None) -> np.ndarray:

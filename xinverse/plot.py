@@ -6,25 +6,26 @@ Land is grey, a gap is white. Needs ``pip install "xinverse[plot]"``.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xinverse._panels import (
-    Panel,
     add_bar,
     common_scale,
     cut,
     draw,
+    error_of,
     find_land,
     outer_labels,
+    pyplot,
     size,
 )
 from xinverse.errors import OptionError
 from xinverse.fields.axes import find_axes
-from xinverse.scores.alignment import aligned_error
+from xinverse.scores.alignment import variable_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as PlotAxes
@@ -76,7 +77,7 @@ def maps(
     ImportError
         matplotlib or cmocean is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     if not fields:
         raise OptionError("There is no map to draw: give {'title': DataArray}.")
     panels = {title: cut(field, time) for title, field in fields.items()}
@@ -137,7 +138,7 @@ def comparison(
     ImportError
         matplotlib or cmocean is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     if not analyses:
         raise OptionError("There is no analysis to compare: give {'name': DataArray}.")
     clock = truth[find_axes(truth).time].values
@@ -145,9 +146,9 @@ def comparison(
     when = clock[len(clock) // 2] if time is None else time
     when = clock[when] if isinstance(when, int) else when
     whole = cut(truth, when)
-    seen = cut(_variable(observations, truth.name), when)
-    found = {title: cut(_variable(a, truth.name), when) for title, a in analyses.items()}
-    wrong = [_error(one, whole) for one in found.values()]
+    seen = cut(variable_of(observations, truth.name), when)
+    found = {title: cut(variable_of(a, truth.name), when) for title, a in analyses.items()}
+    wrong = [error_of(one, whole) for one in found.values()]
     land = find_land([whole], sea)
     scale = common_scale([whole, *found.values()])
     off = common_scale(wrong, signed=True, label="analysis − truth")
@@ -193,7 +194,7 @@ def plan(
     ImportError
         matplotlib or cmocean is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     from matplotlib.patches import Rectangle
 
     time, y, x = plan.axes
@@ -271,7 +272,7 @@ def learning_curve(
     ImportError
         matplotlib or cmocean is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     if not history or any("step" not in row for row in history):
         raise OptionError("A history is a list of {'step': ..., 'loss': ...}, not empty.")
     if ax is None:
@@ -289,34 +290,6 @@ def learning_curve(
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
-
-
-def _pyplot() -> Any:
-    try:
-        import cmocean  # noqa: F401  asked for here, so that it is not missed half-way
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"Drawing needs matplotlib and cmocean ({error}): "
-            'python -m pip install "xinverse[plot]".'
-        ) from error
-    return plt
-
-
-def _variable(found: xr.DataArray | xr.Dataset, name: Hashable | None) -> xr.DataArray:
-    if isinstance(found, xr.DataArray):
-        return found
-    if name not in found:
-        raise OptionError(
-            f"The truth is {name!r}, and the dataset holds {', '.join(map(repr, found))}. "
-            "Give the variable itself: dataset['name']."
-        )
-    return found[name]
-
-
-def _error(analysis: Panel, truth: Panel) -> Panel:
-    error = aligned_error(analysis.field, truth.field)["error"]
-    return Panel(error.assign_attrs(truth.field.attrs), truth.grid)
 
 
 def _draw_predicted(

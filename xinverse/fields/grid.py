@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xinverse.fields.axes import Axes
 
-__all__ = ["EARTH_RADIUS_KM", "KM_PER_DEGREE", "Grid", "make_grid"]
+__all__ = ["EARTH_RADIUS_KM", "KM_PER_DEGREE", "REGULAR_WITHIN", "Grid", "make_grid"]
 
 EARTH_RADIUS_KM = 6371.0
 KM_PER_DEGREE = pi * EARTH_RADIUS_KM / 180.0

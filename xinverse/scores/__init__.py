@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from xinverse.scores.along_track import along_track
+from xinverse.scores.bands import explained_variance_by_band
+from xinverse.scores.comparison import Comparison, compare
+from xinverse.scores.currents import current_scores
+from xinverse.scores.geostrophy import geostrophic_currents
 from xinverse.scores.map import (
     explained_variance,
     mu_sigma,
@@ -11,13 +15,23 @@ from xinverse.scores.map import (
     rmse_score,
 )
 from xinverse.scores.points import interpolate_to_points
+from xinverse.scores.spectral import power_spectrum, spectral_scores
+from xinverse.scores.track_spectrum import along_track_spectrum
 
 __all__ = [
+    "Comparison",
     "along_track",
+    "along_track_spectrum",
+    "compare",
+    "current_scores",
     "explained_variance",
+    "explained_variance_by_band",
+    "geostrophic_currents",
     "interpolate_to_points",
     "mu_sigma",
     "normalised_mse",
+    "power_spectrum",
     "rmse",
     "rmse_score",
+    "spectral_scores",
 ]

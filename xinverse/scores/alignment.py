@@ -9,7 +9,7 @@ import xarray as xr
 
 from xinverse.errors import DataError, GridError, OptionError, UnitsError
 
-__all__ = ["aligned_error", "check_units"]
+__all__ = ["aligned_error", "check_alignment", "check_units", "variable_of"]
 
 # Files round coordinates (float32, four decimals): a share of a spacing that is no shift.
 _SAME_WITHIN = 1e-3
@@ -30,27 +30,12 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
 
     Raises
     ------
-    GridError
-        Dimensions or coordinates differ; the text names them.
-    UnitsError
-        Both have units, and they differ.
+    GridError, UnitsError, OptionError
+        As in :func:`check_alignment`.
     DataError
         The truth is NaN everywhere, or the analysis is NaN or infinite where it is not.
     """
-    for what, given in (("analysis", analysis), ("truth", truth)):
-        if not isinstance(given, xr.DataArray):
-            raise OptionError(
-                f"The {what} is a {type(given).__name__}. Expected a DataArray: take one "
-                "variable, such as ds['ssh']."
-            )
-    check_units(analysis, truth)
-    if set(analysis.dims) != set(truth.dims):
-        raise GridError(
-            f"The analysis has the dimensions {analysis.dims} and the truth {truth.dims}. "
-            "Expected the same ones: rename or select them."
-        )
-    for dim in truth.dims:
-        _check_coordinate(analysis, truth, dim)
+    check_alignment(analysis, truth)
     # Loaded together, so that a dask graph that both share runs once.
     both = xr.Dataset(
         {
@@ -72,6 +57,68 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
             "Fill them, or put NaN into the truth where no analysis is expected."
         )
     return xr.Dataset({"error": found - wanted, "truth": wanted})
+
+
+def check_alignment(analysis: xr.DataArray, truth: xr.DataArray) -> None:
+    """Check that an analysis lies on the truth's coordinates, in its units; nothing is loaded.
+
+    Parameters
+    ----------
+    analysis, truth : DataArray
+        In any order of dimensions.
+
+    Raises
+    ------
+    GridError
+        Dimensions or coordinates differ; the text names them.
+    UnitsError
+        Both have units, and they differ.
+    OptionError
+        One is no DataArray.
+    """
+    for what, given in (("analysis", analysis), ("truth", truth)):
+        if not isinstance(given, xr.DataArray):
+            raise OptionError(
+                f"The {what} is a {type(given).__name__}. Expected a DataArray: take one "
+                "variable, such as ds['ssh']."
+            )
+    check_units(analysis, truth)
+    if set(analysis.dims) != set(truth.dims):
+        raise GridError(
+            f"The analysis has the dimensions {analysis.dims} and the truth {truth.dims}. "
+            "Expected the same ones: rename or select them."
+        )
+    for dim in truth.dims:
+        _check_coordinate(analysis, truth, dim)
+
+
+def variable_of(found: xr.DataArray | xr.Dataset, name: Hashable | None) -> xr.DataArray:
+    """Take the variable of a name from a dataset; a DataArray is taken as it is.
+
+    Parameters
+    ----------
+    found : DataArray or Dataset
+        What a user gave.
+    name : hashable, optional
+        Name of the truth.
+
+    Returns
+    -------
+    DataArray
+
+    Raises
+    ------
+    OptionError
+        The dataset has no such variable.
+    """
+    if not isinstance(found, xr.Dataset):
+        return found
+    if name not in found:
+        raise OptionError(
+            f"The truth is {name!r}, and the dataset holds {', '.join(map(repr, found))}. "
+            "Give the variable itself: dataset['name']."
+        )
+    return found[name]
 
 
 def check_units(first: xr.DataArray, second: xr.DataArray) -> None:

@@ -10,17 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xinverse.errors import DataError
-from xinverse.fields.axes import find_axes
 from xinverse.fields.clock import date_after, time_of_day
-from xinverse.fields.grid import make_grid
-from xinverse.fields.points import (
-    Extent,
-    find_layout,
-    find_point_variable,
-    read_positions,
-)
-from xinverse.scores.alignment import check_units
-from xinverse.scores.points import interpolate
+from xinverse.scores.pairs import pair
 
 __all__ = ["along_track"]
 
@@ -85,34 +76,12 @@ def along_track(
     Source: ``mod_interp.py`` and ``mod_stats.py`` of the 2021a SSH mapping data challenge,
     whose µ is ``mu_daily``.
     """
-    axes = find_axes(analysis, dims)
-    grid = make_grid(analysis, axes)
-    layout = find_layout(points, axes, geographic=grid.geographic)
-    name = find_point_variable(points, layout, variable)
-    check_units(analysis, points[name])
-    origin = analysis[axes.time]
-    positions = read_positions(points, layout, origin, grid.geographic)
-    truth = points[name].to_numpy().astype(np.float64)
-    if np.isinf(truth).any():
-        raise DataError(
-            f"{name!r} has {int(np.isinf(truth).sum())} infinite values along the tracks: "
-            "replace them, or put NaN there."
-        )
-    valid = np.isfinite(truth)
-    days, truth = positions[0][valid], truth[valid]
-    maps, inside = interpolate(analysis, axes, grid, [p[valid] for p in positions], mask)
-    scored = inside & np.isfinite(maps)
-    if not scored.any():
-        extent = Extent(grid.geographic)
-        extent.widen(*positions)
-        raise DataError(
-            f"No point of {name!r} can be scored. The points cover {extent.describe(origin)}; "
-            f"the maps cover {Extent.of(grid).describe(origin)}."
-        )
-    result = _scores(maps[scored] - truth[scored], truth[scored])
-    left_out = int((inside & ~scored).sum())
-    result["left_out"] = ((), left_out, {"long_name": "points beside land, not scored"})
-    daily = _daily(maps[scored] - truth[scored], truth[scored], days[scored], origin, minimum)
+    pairs = pair(analysis, points, variable, mask, dims)
+    error, truth = pairs.maps - pairs.truth, pairs.truth
+    result = _scores(error, truth)
+    words = "points beside land, not scored"
+    result["left_out"] = ((), pairs.left_out, {"long_name": words})
+    daily = _daily(error, truth, pairs.days, pairs.origin, minimum)
     result["rmse"].attrs["units"] = analysis.attrs.get("units", "1")
     result["mu_daily"] = daily["rmse_score"].mean()
     result["sigma"] = daily["rmse_score"].std()

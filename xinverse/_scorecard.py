@@ -1,0 +1,156 @@
+"""The figure of a comparison: maps, errors, and what they are in time and by wavelength."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xinverse._panels import (
+    add_bar,
+    common_scale,
+    cut,
+    draw,
+    error_of,
+    find_land,
+    outer_labels,
+    pyplot,
+    size,
+)
+from xinverse.fields.axes import find_axes
+from xinverse.fields.grid import make_grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as PlotAxes
+    from matplotlib.figure import Figure
+
+    from xinverse.scores.comparison import Comparison
+
+__all__ = ["scorecard"]
+
+# Okabe and Ito's, told apart without red or green, and by their dashes in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", "-.", ":")
+HEIGHT = 2.7  # of the lower panels, inches
+
+
+def scorecard(comparison: Comparison, time: Any = None) -> Figure:
+    """Draw a comparison: maps of one time above, series and spectra below."""
+    plt = pyplot()
+    truth = comparison.truth
+    clock = truth[find_axes(truth).time].values
+    when = clock[len(clock) // 2] if time is None else time
+    when = clock[when] if isinstance(when, int) else when
+    whole = cut(truth, when)
+    width, height = size(2, 1 + len(comparison.analyses), whole.grid)
+    width = max(width, 8.0)
+    figure = plt.figure(figsize=(width, height + HEIGHT), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(height, HEIGHT))
+    _draw_maps(upper, comparison, whole, when)
+    left, right = lower.subplots(1, 2)
+    _draw_series(left, comparison)
+    _draw_ratio(right, comparison)
+    return figure
+
+
+def _draw_maps(figure: Any, comparison: Comparison, whole: Any, when: Any) -> None:
+    found = {name: cut(one, when) for name, one in comparison.analyses.items()}
+    wrong = [error_of(one, whole) for one in found.values()]
+    land = find_land([whole], None)
+    scale = common_scale([whole, *found.values()])
+    off = common_scale(wrong, signed=True, label="analysis − truth")
+    axes = figure.subplots(2, 1 + len(found), squeeze=False)
+    axes[1, 0].set_axis_off()
+    axes[1, 0].text(0.5, 0.5, _moment(when), ha="center", transform=axes[1, 0].transAxes)
+    mesh = draw(axes[0, 0], whole, land, scale, "truth")
+    for ax, (name, one) in zip(axes[0, 1:], found.items(), strict=True):
+        draw(ax, one, land, scale, name)
+    units = comparison.truth.attrs.get("units", "")
+    for ax, one in zip(axes[1, 1:], wrong, strict=True):
+        rms = f"{float((one.field**2).mean() ** 0.5):#.2g} {units}".rstrip()
+        mesh_off = draw(ax, one, land, off, f"error: rms {rms}")
+    add_bar(mesh, scale, list(axes[0]))
+    add_bar(mesh_off, off, list(axes[1]))
+    outer_labels(axes)
+
+
+def _draw_series(ax: PlotAxes, comparison: Comparison) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    series, truth = comparison.series, comparison.truth
+    axes = find_axes(truth)
+    clock = truth[axes.time].values
+    if clock.dtype.kind == "M":
+        locator = AutoDateLocator(minticks=3, maxticks=6)
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    else:  # dates of other calendars, which matplotlib does not know
+        clock = make_grid(truth, axes).time
+        ax.set_xlabel("days")
+    for name, style in _styles(comparison).items():
+        ax.plot(clock, series.sel(analysis=name).values, label=name, **style)
+    units = series.attrs.get("units")
+    ax.set(ylabel=f"RMSE ({units})" if units else "RMSE", ylim=(0, None))
+    ax.legend(frameon=False, fontsize="small")
+    _finish(ax, "error in time")
+
+
+def _draw_ratio(ax: PlotAxes, comparison: Comparison) -> None:
+    spectra = comparison.spectra
+    if spectra is None:
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no spectra", ha="center", transform=ax.transAxes)
+        return
+    from matplotlib.ticker import LogLocator
+
+    averaged = spectra.mean("frequency")
+    ratio = averaged["psd_error"] / averaged["psd_truth"]
+    length = spectra["wavelength"]
+    for name, style in _styles(comparison).items():
+        ax.plot(length.values, ratio.sel(analysis=name).values, label=name, **style)
+    ax.axhline(0.5, color="0.3", lw=0.9)
+    ax.annotate(
+        "one half",
+        (0.99, 0.5),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize="small",
+        color="0.3",
+    )
+    highest = float(np.nanmax(ratio.values))
+    ax.set(
+        xscale="log",
+        ylim=(0, min(max(1.1, 1.05 * highest), 2.0)),
+        xlabel=f"wavelength ({length.attrs['units']})",
+        ylabel="PSD of error / of truth",
+    )
+    ax.invert_xaxis()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("")
+    _finish(ax, "error by wavelength, mean of all periods")
+
+
+def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "color": COLOURS[k % len(COLOURS)],
+            "ls": DASHES[(k // len(COLOURS) + k) % len(DASHES)],
+            "lw": 1.5,
+        }
+        for k, name in enumerate(comparison.analyses)
+    }
+
+
+def _finish(ax: PlotAxes, title: str) -> None:
+    ax.set_title(title, loc="left", fontsize="medium")
+    ax.grid(color="0.9", which="both", lw=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize="small")
+
+
+def _moment(when: Any) -> str:
+    text = str(when)
+    return text[:16].replace("T", " ").removesuffix(" 00:00")

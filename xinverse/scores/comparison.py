@@ -1,0 +1,292 @@
+"""Several analyses against one truth: a table, series, spectra and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from xinverse.errors import DataError, GridError, OptionError, UnitsError
+from xinverse.fields.axes import find_axes
+from xinverse.scores.alignment import check_alignment, variable_of
+from xinverse.scores.currents import current_scores
+from xinverse.scores.map import mu_sigma, normalised_mse, rmse
+from xinverse.scores.spectral import spectral_scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "compare"]
+
+# Of the table: the score, its heading, and how many digits follow the point.
+_COLUMNS = {
+    "mu": ("µ", "{:.3f}"),
+    "mu_daily": ("µ daily", "{:.3f}"),
+    "sigma": ("σ", "{:.3f}"),
+    "rmse": ("RMSE", "{:.4g}"),
+    "normalised_mse": ("nMSE", "{:.4f}"),
+    "gain": ("gain", "{:.1f}"),
+    "lambda_x": ("λx", "{:.2f}"),
+    "lambda_x_km": ("λx", "{:.0f}"),
+    "lambda_t": ("λt", "{:.1f}"),
+    "current_normalised_mse": ("current nMSE", "{:.4f}"),
+}
+_SYMBOLS = {"1": "", "degrees": "°", "percent": "%"}
+_WAVES = ("lambda_x", "lambda_x_km", "lambda_t")
+_FLOW = ("current_rmse", "current_normalised_mse", "vorticity_normalised_mse")
+_HEIGHTS = ("ssh", "sla", "adt", "zos", "msl", "ssha")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Scores of several analyses; shown, a table.
+
+    Parameters
+    ----------
+    scores : Dataset
+        Along ``analysis``, each with its units and long name: ``mu``, ``mu_daily``, ``sigma``,
+        ``rmse``, ``normalised_mse``, ``gain``, ``lambda_x``, ``lambda_x_km``, ``lambda_t``,
+        ``current_rmse``, ``current_normalised_mse`` and ``vorticity_normalised_mse``.
+        ``scores.to_dataframe()`` is a table for pandas.
+    series : DataArray
+        Root-mean-square error on (analysis, time).
+    spectra : Dataset or None
+        ``psd_truth``, ``psd_error`` and ``score`` on (analysis, frequency, wavenumber); None
+        where there are none.
+    analyses : dict of str to DataArray
+        What was scored, in memory.
+    truth : DataArray
+        What it was scored against, in memory.
+    notes : tuple of str
+        What could not be scored, and why.
+    """
+
+    scores: xr.Dataset
+    series: xr.DataArray
+    spectra: xr.Dataset | None
+    analyses: dict[str, xr.DataArray]
+    truth: xr.DataArray
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for row in rows:
+            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+            lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
+        return "\n".join([self._title(), *lines, *self.notes])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        cell = 'style="text-align:right"'
+        top = "".join(f"<th {cell}>{escape(one)}</th>" for one in head)
+        body = "".join(
+            f"<tr><th>{escape(row[0])}</th>"
+            + "".join(f"<td {cell}>{escape(one)}</td>" for one in row[1:])
+            + "</tr>"
+            for row in rows
+        )
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        title = f"<strong>{escape(self._title())}</strong>"
+        return f"<div>{title}<table><tr>{top}</tr>{body}</table>{notes}</div>"
+
+    def plot(self, time: Any = None) -> Figure:
+        """Draw one day of each analysis and its error, the errors in time, and by wavelength.
+
+        Parameters
+        ----------
+        time : datetime64, str or int, optional
+            Which time to draw: the nearest one, or a position; the middle one where not given.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Maps of truth and analyses with one scale, and below each analysis its error, with
+            one scale; root-mean-square error of each time; ratio of the spectra of error and
+            truth, averaged over periods, with the line at one half under which a wavelength is
+            resolved.
+
+        Raises
+        ------
+        ImportError
+            matplotlib or cmocean is not installed.
+        """
+        from xinverse._scorecard import scorecard
+
+        return scorecard(self, time)
+
+    def _title(self) -> str:
+        name = "unnamed" if self.truth.name is None else str(self.truth.name)
+        sizes = " x ".join(f"{size} {dim}" for dim, size in self.truth.sizes.items())
+        return f"xinverse, scores of {name} against a truth of {sizes}"
+
+    def _rows(self) -> list[list[str]]:
+        names = [
+            name
+            for name in _COLUMNS
+            if bool(self.scores[name].notnull().any())
+            # On a projected grid both are in km.
+            and not (name == "lambda_x" and self.scores[name].attrs["units"] == "km")
+        ]
+        head = ["analysis"]
+        for name in names:
+            units = str(self.scores[name].attrs.get("units", "1"))
+            units = _SYMBOLS.get(units, units)
+            head.append(_COLUMNS[name][0] + (f" ({units})" if units else ""))
+        rows = [head]
+        for method in self.scores["analysis"].values:
+            one = self.scores.sel(analysis=method)
+            cells = [self._bound(one, name) + self._digits(one, name) for name in names]
+            rows.append([str(method), *cells])
+        return rows
+
+    def _digits(self, one: xr.Dataset, name: str) -> str:
+        text = _COLUMNS[name][1].format(float(one[name]))
+        return "-" if text == "nan" else text
+
+    def _bound(self, one: xr.Dataset, name: str) -> str:
+        """A sign before a scale that may be smaller, since it is the smallest of the grid."""
+        if self.spectra is None or name not in _WAVES:
+            return ""
+        key, axis = ("lambda_t", "period") if name == "lambda_t" else ("lambda_x", "wavelength")
+        return "≤" if float(one[key]) <= float(self.spectra[axis].min()) else ""
+
+
+def compare(
+    analyses: Mapping[str, xr.DataArray | xr.Dataset],
+    truth: xr.DataArray,
+    *,
+    latitude: float | xr.DataArray | None = None,
+    dims: Mapping[str, Hashable] | None = None,
+) -> Comparison:
+    r"""Score several analyses against one truth, side by side.
+
+    The scores are those of :func:`xinverse.scores.mu_sigma`,
+    :func:`~xinverse.scores.normalised_mse`, :func:`~xinverse.scores.spectral_scores` and, for
+    a sea surface height, :func:`~xinverse.scores.current_scores`; and the gain over the first
+    analysis, the share of its mean-square error that another one takes away,
+
+    .. math:: 100 \, \big(1 - \langle e^2 \rangle / \langle e_1^2 \rangle\big) \ \%.
+
+    Parameters
+    ----------
+    analyses : mapping of str to DataArray or Dataset
+        Names and maps, on the coordinates of the truth. Of a dataset, the variable of the
+        truth's name is scored. Lazy ones are computed together, once, and kept in memory.
+    truth : DataArray
+        On (time, y, x) in any order; NaN is land.
+    latitude : float or DataArray, optional
+        As in :func:`xinverse.scores.geostrophic_currents`: for currents on a projected grid.
+    dims : mapping, optional
+        Dimensions of the truth that are not found by themselves.
+
+    Returns
+    -------
+    Comparison
+        It shows itself as a table, as text and HTML; ``.scores`` holds the numbers, and
+        ``.plot()`` draws them. What the grid or the units do not allow, such as wavelengths
+        where each row has land, is NaN, left out of the table, and told in ``.notes``.
+
+    Raises
+    ------
+    OptionError
+        `analyses` is no mapping, is empty, or holds what is no map.
+    AxesError, GridError, UnitsError
+        Axes are not understood, or an analysis lies on other coordinates or has other units.
+    DataError
+        There is no truth, or an analysis has gaps where there is one.
+    """
+    _check(analyses, truth)
+    named = {str(name): variable_of(one, truth.name) for name, one in analyses.items()}
+    for one in named.values():
+        check_alignment(one, truth)
+    axes = find_axes(truth, dims)
+    named, truth = _load(named, truth)
+    space = [dim for dim in truth.dims if dim != axes.time]
+    notes: list[str] = []
+    rows, series, spectra = [], [], []
+    for name, one in named.items():
+        row = mu_sigma(one, truth, time=axes.time)[["mu", "mu_daily", "sigma", "rmse"]]
+        row["normalised_mse"] = normalised_mse(one, truth)
+        waves = _unless_refused(
+            partial(spectral_scores, one, truth, dims=dims), "λx, λt", notes
+        )
+        flow = None
+        if _is_height(truth):
+            given = partial(current_scores, one, truth, latitude=latitude, dims=dims)
+            flow = _unless_refused(given, "currents", notes)
+        row = row.merge(_numbers(waves, _WAVES)).merge(_numbers(flow, _FLOW))
+        rows.append(row.assign_coords(analysis=name))
+        series.append(rmse(one, truth, space).assign_coords(analysis=name))
+        if waves is not None:
+            spectra.append(waves[["psd_truth", "psd_error", "score"]])
+    scores = xr.concat(rows, "analysis", combine_attrs="override")
+    first = scores["rmse"][0] ** 2
+    gain = 100.0 * (1.0 - scores["rmse"] ** 2 / first.where(first > 0))
+    words = f"mean-square error taken away from {next(iter(named))}"
+    scores["gain"] = gain.assign_attrs(long_name=words, units="percent")
+    return Comparison(
+        scores=scores,
+        series=xr.concat(series, "analysis", combine_attrs="override"),
+        spectra=_join(spectra, list(named)),
+        analyses=named,
+        truth=truth,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _check(analyses: Any, truth: Any) -> None:
+    if not isinstance(analyses, Mapping) or not analyses:
+        found = "empty" if isinstance(analyses, Mapping) else f"a {type(analyses).__name__}"
+        raise OptionError(
+            f"The analyses are {found}. Expected names and maps, such as "
+            "compare({'oi': maps.ssh}, truth)."
+        )
+    if not isinstance(truth, xr.DataArray):
+        raise OptionError(
+            f"The truth is a {type(truth).__name__}. Expected a DataArray: take one variable, "
+            "such as ds['ssh']."
+        )
+
+
+def _load(
+    named: dict[str, xr.DataArray], truth: xr.DataArray
+) -> tuple[dict[str, xr.DataArray], xr.DataArray]:
+    """Compute all together: what two of them share is worked out once."""
+    import dask
+
+    loaded = [one.compute() for one in dask.compute(truth, *named.values())]
+    return dict(zip(named, loaded[1:], strict=True)), loaded[0]
+
+
+def _unless_refused(
+    score: Callable[[], xr.Dataset], what: str, notes: list[str]
+) -> xr.Dataset | None:
+    try:
+        return score()
+    except (DataError, GridError, UnitsError) as error:
+        notes.append(f"No {what}: {error}")
+        return None
+
+
+def _numbers(found: xr.Dataset | None, names: tuple[str, ...]) -> xr.Dataset:
+    if found is None:
+        return xr.Dataset({name: ((), float("nan"), {"units": "1"}) for name in names})
+    return found[list(names)].drop_vars(list(found.coords), errors="ignore")
+
+
+def _is_height(truth: xr.DataArray) -> bool:
+    standard_name = str(truth.attrs.get("standard_name", ""))
+    return standard_name.startswith("sea_surface_height") or str(truth.name).lower() in _HEIGHTS
+
+
+def _join(spectra: list[xr.Dataset], names: list[str]) -> xr.Dataset | None:
+    if len(spectra) < len(names):
+        return None
+    whole = [one.assign_coords(analysis=name) for one, name in zip(spectra, names, strict=True)]
+    return xr.concat(whole, "analysis", combine_attrs="override")

@@ -183,6 +183,7 @@ def test_clouds_need_axes():
         ({"systems": "nadir:4"}, OptionError, "see through"),
         ({"noise": {"jason": 0.1}}, OptionError, "one number"),
         ({"noise": -1.0}, OptionError, "radiometer"),
+        ({"clouds": 0.5}, OptionError, "The clouds are a float"),
         ({"clouds": {"covering": 0.5}}, OptionError, "no option.*covering"),
         ({"clouds": {"cover": 1.0}}, DataError, "Clouds hide all"),
         ({"clouds": xr.zeros_like(sea(days=4))}, MaskError, "booleans"),

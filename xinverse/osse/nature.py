@@ -25,7 +25,7 @@ COARSEST_KM = 18.0  # above, draw_ocean counts on a grid that is twice as fine
 class Ocean:
     """Parameters of one quasi-geostrophic ocean.
 
-    Attributes
+    Parameters
     ----------
     spacing_km : float
         Grid spacing, in km.

@@ -43,8 +43,8 @@ def between_clouds(
         )
     if not isinstance(clouds, xr.DataArray | Mapping):
         raise OptionError(
-            f"The clouds are a {type(clouds).__name__}; give a DataArray of booleans, or options "
-            'of cloud_mask such as {"cover": 0.5}.'
+            f"The clouds are a {type(clouds).__name__}; give a DataArray of booleans, or "
+            'options of cloud_mask such as {"cover": 0.5}.'
         )
     deviation = deviation_of(noise, "radiometer")
     field, axes, _ = read_field(truth)

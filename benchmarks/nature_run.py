@@ -143,10 +143,10 @@ def drawn(ssh: xr.DataArray) -> Any:
         ax.set(title=title, xlabel="Longitude (°E)", ylabel="Latitude (°N)")
         ax.set_aspect(1 / np.cos(np.deg2rad(OCEAN.latitude)))
     k, energy = spectrum(ssh.isel(time=slice(-SETTLED, None)).values)
-    axes[2].loglog(k, energy, color="#0072B2", label="kinetic energy")
-    # Products are free of aliases up to two thirds of the shortest wave of the grid.
+    # The model advects with the waves below two thirds of the grid's largest wavenumber.
     kept = k < 1 / (3 * OCEAN.spacing_km)
     k, energy = k[kept], energy[kept]
+    axes[2].loglog(k, energy, color="#0072B2", label="kinetic energy")
     slope = (k > 1 / 200) & (k < 1 / 45)
     middle = len(k[slope]) // 2
     line = 3 * energy[slope][middle] * (k[slope] / k[slope][middle]) ** -3

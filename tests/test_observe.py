@@ -84,7 +84,10 @@ def test_points_gridded_are_the_observations(truth):
     options = {"noise": 0.02, "seed": 4}
     points = track_points(truth, ["nadir:3", "swot"], **options)
     assert (np.diff(points.time.values) >= np.timedelta64(0)).all()
-    assert set(points.coords) == {"time", "latitude", "longitude", "satellite", "pass"}
+    assert set(points.coords) == {"time", "latitude", "longitude", "satellite", "pass"} | {
+        "cross_track_distance",
+        "noise",
+    }
     again = grid_tracks(points, truth, noise=0.02)
     seen = observe(truth, ["nadir:3", "swot"], **options)
     xr.testing.assert_equal(again.ssh_count, seen.ssh_count)

@@ -234,6 +234,74 @@ def test_the_filter_leaves_large_scales_alone():
     assert model(filtered=True)(small, 4320.0, 10).abs().max() < 0.1 * small.abs().max()
 
 
+# Budgets -------------------------------------------------------------------------------
+
+
+def rates(ocean: TwoLayerQG, q: Tensor) -> tuple[Tensor, Tensor]:
+    """Rates of change of energy and potential enstrophy, by central differences in time."""
+    dt = 200.0
+    after, before = ocean(q, dt), ocean(q, -dt)
+    return tuple(
+        (measure(after) - measure(before)) / (2 * dt)
+        for measure in (ocean.energy, ocean.enstrophy)
+    )
+
+
+def slope_x(field: Tensor) -> Tensor:
+    k, _ = wavenumbers(field.shape[-1])
+    return torch.fft.irfft2(1j * k * torch.fft.rfft2(field), s=field.shape[-2:])
+
+
+@pytest.mark.parametrize(("shear", "drag"), [(0.1, 0.0), (0.0, 2e-7), (0.15, 1e-7)])
+def test_energy_changes_by_its_source_and_its_sink(shear, drag):
+    r"""What the shear gives and the bottom takes, and nothing else.
+
+    dE/dt = d_1 F_1 U <psi_1 dpsi_2/dx> - d_2 r <|grad psi_2|^2>, with d_i = H_i / (H_1 + H_2):
+    the mean flow works against the form drag of the interface.
+    """
+    ocean, q = model(shear=shear, drag=drag), eddies(speed=0.4, batch=3)
+    psi, (u, v) = ocean.stream_function(q), ocean.velocity(q)
+    share = torch.tensor([RATIO, 1.0]).double() / (1 + RATIO)
+    source = share[0] * F1 * shear * (psi[:, 0] * slope_x(psi)[:, 1]).mean((1, 2))
+    sink = share[1] * drag * (u[:, 1] ** 2 + v[:, 1] ** 2).mean((1, 2))
+    size = source.abs() + sink
+    assert (size * 30 * DAY > 1e-3 * ocean.energy(q)).all()  # it counts within a month
+    assert ((rates(ocean, q)[0] - source + sink).abs() < 1e-3 * size).all()
+
+
+@pytest.mark.parametrize(("shear", "drag"), [(0.1, 0.0), (0.0, 2e-7), (0.15, 1e-7)])
+def test_enstrophy_changes_by_its_source_and_its_sink(shear, drag):
+    """dZ/dt = - sum d_i dQ_i/dy <v_i q_i> - d_2 r <q_2 laplacian psi_2>."""
+    ocean, q = model(shear=shear, drag=drag), eddies(speed=0.4, batch=3)
+    psi, (_, v) = ocean.stream_function(q), ocean.velocity(q)
+    share = torch.tensor([RATIO, 1.0]).double() / (1 + RATIO)
+    gradient = torch.tensor([BETA + F1 * shear, BETA - F2 * shear]).double()
+    source = -(share * gradient * (v * q).mean((2, 3))).sum(1)
+    vorticity = q[:, 1] - F2 * (psi[:, 0] - psi[:, 1])
+    sink = share[1] * drag * (q[:, 1] * vorticity).mean((1, 2))
+    size = source.abs() + sink.abs()
+    assert ((rates(ocean, q)[1] - source + sink).abs() < 1e-3 * size).all()
+
+
+def test_the_shear_converts_no_energy_where_the_layers_move_as_one():
+    """A barotropic eddy has no form drag: psi_1 = psi_2 gives <psi dpsi/dx> = 0."""
+    psi = 1e3 * plane_wave(2, 1) + 7e2 * plane_wave(1, 3, 0.4)
+    q = potential_vorticity(psi.expand(1, 2, -1, -1))
+    ocean = model(shear=0.2)
+    assert abs(float(rates(ocean, q)[0])) < 1e-6 * float(ocean.energy(q)) / DAY
+
+
+def test_what_is_conserved_is_conserved_to_the_order_of_the_scheme():
+    """Halving the step divides the drift of both invariants by 16, nearly."""
+    ocean, q = model(), eddies(speed=0.6)
+    once, twice = ocean(q, 6 * DAY / 80, 80), ocean(q, 6 * DAY / 160, 160)
+    for invariant in (ocean.energy, ocean.enstrophy):
+        before = invariant(q)
+        drift = [float((invariant(later) / before - 1).abs()) for later in (once, twice)]
+        assert drift[0] < 1e-8
+        assert drift[0] / drift[1] > 12
+
+
 # Symmetries ----------------------------------------------------------------------------
 
 

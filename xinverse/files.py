@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import xarray as xr
 
 from xinverse.errors import OptionError
 
-__all__ = ["open_lazily", "write"]
+__all__ = ["open_lazily", "whole_or_not_at_all", "without_zarr_warnings", "write"]
 
 ZARR = ".zarr"
 NETCDF = {".nc", ".nc4", ".netcdf"}
@@ -84,23 +85,61 @@ def write(
         Something is there, and `overwrite` is false.
     """
     path = Path(path)
+    with (
+        whole_or_not_at_all(path, overwrite=overwrite) as whole,
+        _bar() if progress else nullcontext(),
+        without_zarr_warnings(),
+    ):
+        if path.suffix == ZARR:
+            ds.to_zarr(whole, mode="w")
+        else:
+            ds.to_netcdf(whole)
+    return path
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside a path, and rename what is there when the block ends.
+
+    After an error nothing is left of it, and what stood at the path still stands.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.zarr``, or in ``.nc``.
+    overwrite : bool
+        Replace what is there.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Raises
+    ------
+    OptionError
+        The name tells no format.
+    FileExistsError
+        Something is there, and `overwrite` is false.
+    """
     check_target(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Beside it, not in the system's folder for temporary files: renaming is atomic
     # within one file system only.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         whole = Path(folder) / path.name
-        with _bar() if progress else nullcontext(), warnings.catch_warnings():
-            # Consolidated metadata are what xarray looks for, whatever the format's version.
-            warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-            if path.suffix == ZARR:
-                ds.to_zarr(whole, mode="w")
-            else:
-                ds.to_netcdf(whole)
+        yield whole
         if path.is_dir() and not path.is_symlink():
             path.rename(Path(folder) / f"old-{path.name}")
         whole.replace(path)
-    return path
+
+
+@contextmanager
+def without_zarr_warnings() -> Iterator[None]:
+    """Consolidate without a warning: xarray looks for it, whatever the format's version."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        yield
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

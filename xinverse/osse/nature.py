@@ -8,20 +8,24 @@ from math import ceil
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xinverse.fields.grid import EARTH_RADIUS_KM, KM_PER_DEGREE
 
-__all__ = ["Ocean", "draw_ocean", "nature_runs"]
+__all__ = ["Ocean", "daily_heights", "draw_ocean", "label_heights", "nature_runs"]
 
 DAY = 86400.0
 EARTH_ROTATION = 7.2921e-5  # s-1
+# A deformation radius is resolved by so many grid spacings, or its eddies do not grow.
+CELLS_A_RADIUS = 1.4
+COARSEST_KM = 18.0  # above, draw_ocean counts on a grid that is twice as fine
 
 
 @dataclass(frozen=True)
 class Ocean:
     """Parameters of one quasi-geostrophic ocean.
 
-    Attributes
+    Parameters
     ----------
     spacing_km : float
         Grid spacing, in km.
@@ -44,6 +48,14 @@ class Ocean:
     drag: float = 1.0e-7
     depth_ratio: float = 0.25
 
+    @property
+    def refinement(self) -> int:
+        """Cells of the simulation along each side of one of the grid.
+
+        The smallest whole number by which the deformation radius spans 1.4 cells.
+        """
+        return max(ceil(CELLS_A_RADIUS * self.spacing_km / self.rossby_radius_km - 1e-9), 1)
+
 
 def draw_ocean(seed: int, spacing_km: tuple[float, float] = (8.0, 18.0)) -> Ocean:
     r"""Draw an ocean at random, so that a model trained on many is not trained on one.
@@ -57,18 +69,20 @@ def draw_ocean(seed: int, spacing_km: tuple[float, float] = (8.0, 18.0)) -> Ocea
     seed : int
         Seed of the draw.
     spacing_km : tuple of float
-        Range of the grid spacing, in km.
+        Range of the grid spacing, in km; (8, 28) for fine and coarse grids.
 
     Returns
     -------
     Ocean
-        Deformation radius 16-34 km (never below 1.4 grid spacings),
-        criticality 1 to 1.6, latitude 25-50 degrees, drag 0.8e-7 to 1.6e-7 1/s,
+        Deformation radius 16-34 km (never below 1.4 grid spacings or, where these are above
+        18 km, below 1.4 spacings of a grid that is twice as fine: then :func:`simulate`
+        refines), criticality 1 to 1.6, latitude 25-50 degrees, drag 0.8e-7 to 1.6e-7 1/s,
         depth ratio 0.2-0.3.
     """
     rng = np.random.default_rng(seed)
     spacing = rng.uniform(*spacing_km)
-    radius = rng.uniform(max(16.0, 1.4 * spacing), 34.0)
+    finest = spacing / ceil(spacing / COARSEST_KM)
+    radius = rng.uniform(max(16.0, CELLS_A_RADIUS * finest), 34.0)
     latitude = rng.uniform(25.0, 50.0)
     ratio = rng.uniform(0.2, 0.3)
     beta = 2 * EARTH_ROTATION * np.cos(np.deg2rad(latitude)) / (1e3 * EARTH_RADIUS_KM)
@@ -123,14 +137,57 @@ def nature_runs(
     FloatingPointError
         If the flow outruns the time step within a day.
     """
+    seeds = [seed + 1000 * i for i in range(len(oceans))]
+    heights = daily_heights(
+        oceans, seeds, days=days, spinup=spinup, size=size, step=step, progress=progress
+    )
+    runs = np.stack(list(heights), axis=1).astype("float32")
+    return [label_heights(run, ocean) for run, ocean in zip(runs, oceans, strict=True)]
+
+
+def daily_heights(
+    oceans: Sequence[Ocean],
+    seeds: Sequence[int],
+    *,
+    days: int,
+    spinup: int,
+    size: int,
+    step: float,
+    refinement: int = 1,
+    progress: bool = False,
+) -> Iterator[NDArray[np.float32]]:
+    """Integrate several oceans as one batch and yield their sea surface height, day by day.
+
+    Parameters
+    ----------
+    oceans : sequence of Ocean
+        One box each.
+    seeds : sequence of int
+        Of the initial potential vorticity, one for each ocean.
+    days, spinup, size, step, progress
+        As in :func:`nature_runs`.
+    refinement : int
+        Cells of the simulation along each side of a cell, over which its height is averaged.
+
+    Yields
+    ------
+    ndarray of float32, shape (oceans, size, size)
+        Metres; the days of the spin-up are left out.
+
+    Raises
+    ------
+    FloatingPointError
+        If the flow outruns the time step within a day.
+    """
     import torch
 
     from xinverse.dynamics.quasi_geostrophic import TwoLayerQG
 
     table = {f.name: torch.tensor([getattr(o, f.name) for o in oceans]) for f in fields(Ocean)}
+    cells = size * refinement
     model = TwoLayerQG(
-        size,
-        spacing=1e3 * table["spacing_km"],
+        cells,
+        spacing=1e3 * table["spacing_km"] / refinement,
         rossby_radius=1e3 * table["rossby_radius_km"],
         shear=table["shear"],
         latitude=table["latitude"],
@@ -138,27 +195,26 @@ def nature_runs(
         depth_ratio=table["depth_ratio"],
     ).float()
     noise = [
-        torch.randn(2, size, size, generator=torch.Generator().manual_seed(seed + 1000 * i))
-        for i in range(len(oceans))
+        torch.randn(2, cells, cells, generator=torch.Generator().manual_seed(seed))
+        for seed in seeds
     ]
     state = 1e-5 * torch.stack(noise)
     steps = ceil(DAY / step)
-    heights = []
-    with torch.no_grad():
-        for day in _days(spinup + days, progress):
+    for day in _days(spinup + days, progress):
+        with torch.no_grad():
             state = model(state, DAY / steps, steps)
             # Runge-Kutta on two thirds of the wavenumbers is stable up to 1.35.
             courant = float(model.courant(state, DAY / steps).max())
-            if not courant < 1.35:
-                raise FloatingPointError(
-                    f"Courant number {courant:.2f} on day {day}, below 1.35 expected: "
-                    f"start with a shorter step than {step:g} s."
-                )
-            steps = max(steps, ceil(steps * courant / 0.9))
-            if day >= spinup:
-                heights.append(model.sea_surface_height(state).numpy())
-    runs = np.stack(heights, axis=1).astype("float32")
-    return [_label(run, ocean) for run, ocean in zip(runs, oceans, strict=True)]
+        if not courant < 1.35:
+            raise FloatingPointError(
+                f"Courant number {courant:.2f} on day {day}, below 1.35 expected: "
+                f"start with a shorter step than {step:g} s."
+            )
+        steps = max(steps, ceil(steps * courant / 0.9))
+        if day >= spinup:
+            height = model.sea_surface_height(state).numpy()
+            blocks = height.reshape(-1, size, refinement, size, refinement)
+            yield blocks.mean((2, 4))
 
 
 def _days(count: int, progress: bool) -> Iterator[int]:
@@ -167,11 +223,30 @@ def _days(count: int, progress: bool) -> Iterator[int]:
     yield from tqdm(range(count), desc="nature run", unit="day", disable=not progress)
 
 
-def _label(height: np.ndarray, ocean: Ocean) -> xr.DataArray:
+def label_heights(
+    height: NDArray[np.floating], ocean: Ocean, first_day: int = 0
+) -> xr.DataArray:
+    """Lay a box on the sphere, with the scale that is true at its centre.
+
+    Parameters
+    ----------
+    height : ndarray, shape (days, size, size)
+        Metres.
+    ocean : Ocean
+        Whose it is.
+    first_day : int
+        Days from 2000-01-01 to the first.
+
+    Returns
+    -------
+    DataArray
+        ``ssh`` on (time, latitude, longitude), with the ocean's parameters as attributes.
+    """
     offset = (np.arange(height.shape[1]) - (height.shape[1] - 1) / 2) * ocean.spacing_km
     latitude = ocean.latitude + offset / KM_PER_DEGREE
     longitude = 300.0 + offset / (KM_PER_DEGREE * np.cos(np.deg2rad(ocean.latitude)))
-    time = np.datetime64("2000-01-01", "ns") + np.arange(len(height)) * np.timedelta64(1, "D")
+    days = first_day + np.arange(len(height))
+    time = np.datetime64("2000-01-01", "ns") + days * np.timedelta64(1, "D")
     return xr.DataArray(
         height,
         dims=("time", "latitude", "longitude"),

@@ -1,24 +1,27 @@
-"""Observe a simulated truth as altimeters would: the OSSE's L3."""
+"""Observe a simulated truth as altimeters or a radiometer would: the OSSE's L3."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xinverse.errors import AxesError, DataError, OptionError
+from xinverse.errors import DataError, OptionError, UnitsError
 from xinverse.fields.axes import Axes
 from xinverse.fields.clock import date_after
-from xinverse.fields.l3 import build_l3, geographic_grid, grid_coordinates, in_order_of
 from xinverse.osse.binning import CellSums
-from xinverse.osse.sampling import Sighting, sightings
+from xinverse.osse.radiometer import Clouds, between_clouds
+from xinverse.osse.sampling import Satellite, Sighting, sightings
+from xinverse.osse.swath_error import SwathError, draw_swath_error
+from xinverse.osse.truth import Noise, deviation_of, gridded, name_of, read_field
 
 __all__ = ["observe", "track_points"]
 
-Noise = float | Mapping[str, float]
+ALTIMETERS = ("nadir:4",)
+METRES = {"m", "meter", "meters", "metre", "metres"}
 Floats = NDArray[np.float64]
 
 
@@ -34,30 +37,39 @@ class _Samples:
 
 def observe(
     truth: xr.DataArray,
-    systems: str | Sequence[str] = ("nadir:4",),
+    systems: str | Sequence[str] | None = None,
     *,
     noise: Noise = 0.02,
     seed: int = 0,
+    swath_error: SwathError | None = None,
+    clouds: Clouds | None = None,
 ) -> xr.Dataset:
-    r"""Sample a complete field along orbits: gridded L3 with gaps.
+    r"""Sample a complete field along orbits, or between clouds: gridded L3 with gaps.
 
     Each sample is the truth of its nearest cell and time step plus white noise of standard
     deviation :math:`s`; a cell holds the mean of the :math:`n` samples that fall in it during
-    the time step, with noise :math:`s / \sqrt{n}`.
+    the time step, with noise :math:`s / \sqrt{n}`. A radiometer has one sample in every cell
+    and time step that no cloud hides.
 
     Parameters
     ----------
     truth : xarray.DataArray
         Field on (time, latitude, longitude) in any order; NaN is land and never seen.
-    systems : str or sequence of str, default ("nadir:4",)
+    systems : str or sequence of str, optional
         ``"nadir:N"`` (N altimeters of jason, sentinel3a, saral, sentinel3b, cryosat, then the
         same interleaved) or names in :data:`xinverse.osse.ORBITS`, such as ``"swot"``
-        (nadir and two 50-km swaths).
+        (nadir and two 50-km swaths). By default ``("nadir:4",)``, or none between clouds.
     noise : float or mapping of str to float, default 0.02
         Standard deviation of the white noise of one sample, in the units of `truth`; a mapping
         gives it by orbit name.
     seed : int, default 0
-        Draws the satellites' positions and the noise.
+        Draws the satellites' positions, the noise and the clouds.
+    swath_error : SwathError, optional
+        Error along the swaths, added to their samples; ``SwathError()`` is what SWOT may have.
+        ``<name>_noise`` leaves it out, as a mean over samples does not make it smaller.
+    clouds : DataArray of bool or mapping, optional
+        Where and when a radiometer sees nothing (True), on the grid of `truth`; or the options
+        of :func:`xinverse.osse.cloud_mask`, such as ``{"cover": 0.5}``.
 
     Returns
     -------
@@ -68,39 +80,41 @@ def observe(
     Raises
     ------
     AxesError, GridError, UnitsError
-        If the axes of time, latitude and longitude are not understood, or there are others.
+        If the axes of time, latitude and longitude are not understood, or there are others; if
+        a truth with an error in metres is not in metres.
     OptionError, UnknownNameError
-        If an observing system or the noise is not understood.
+        If an observing system, the noise or an option of the clouds is not understood, if
+        systems and clouds are both given, or a swath's error without a swath.
+    MaskError
+        If the clouds are not boolean or not on the grid of `truth`.
     DataError
-        If the satellites see no cell of the sea.
+        If no cell of the sea is seen.
     """
-    systems = (systems,) if isinstance(systems, str) else tuple(systems)
-    field, axes, samples = _sample(truth, systems, noise, seed)
+    if clouds is not None:
+        return between_clouds(truth, systems, clouds, noise, seed, swath_error)
+    systems = _systems(systems)
+    field, axes, samples = _sample(truth, systems, noise, seed, swath_error)
     sums = CellSums(field.shape)
     for one in samples:
         at = one.sighting
         cells = (at.time_index[one.sea], at.y_index[one.sea], at.x_index[one.sea])
         sums.add(cells, one.values, one.noise)
-    mean = sums.mean.astype(field.dtype if field.dtype.kind == "f" else np.float64)
-    seen = build_l3(
-        _name(truth),
-        mean,
-        sums.count,
-        sums.noise.astype(mean.dtype),
-        grid_coordinates(field, axes),
-        axes,
-        truth.attrs,
-    )
-    seen.attrs["comment"] = f"simulated observations: {', '.join(systems)}, seed {seed}"
-    return in_order_of(truth, seen, axes)
+    return gridded(truth, field, axes, sums, f"{', '.join(systems)}, seed {seed}")
+
+
+def _systems(systems: str | Sequence[str] | None) -> tuple[str, ...]:
+    if systems is None:
+        return ALTIMETERS
+    return (systems,) if isinstance(systems, str) else tuple(systems)
 
 
 def track_points(
     truth: xr.DataArray,
-    systems: str | Sequence[str] = ("nadir:4",),
+    systems: str | Sequence[str] | None = None,
     *,
     noise: Noise = 0.02,
     seed: int = 0,
+    swath_error: SwathError | None = None,
 ) -> xr.Dataset:
     """Sample a complete field along orbits: points along the tracks, not gridded.
 
@@ -116,20 +130,24 @@ def track_points(
         As in :func:`observe`.
     seed : int, default 0
         Draws the satellites' positions and the noise.
+    swath_error : SwathError, optional
+        As in :func:`observe`.
 
     Returns
     -------
     xarray.Dataset
         Along ``point``, in the order of time: the variable, and coordinates ``time``,
-        ``latitude``, ``longitude``, ``satellite`` (name) and ``pass`` (number in its cycle).
+        ``latitude``, ``longitude``, ``satellite`` (name), ``pass`` (number in its cycle),
+        ``cross_track_distance`` (km from nadir, positive to the left of the flight) and
+        ``noise`` (standard deviation of the white noise, in the units of the variable).
 
     Raises
     ------
     AxesError, GridError, UnitsError, OptionError, UnknownNameError, DataError
         As in :func:`observe`.
     """
-    systems = (systems,) if isinstance(systems, str) else tuple(systems)
-    field, axes, samples = _sample(truth, systems, noise, seed)
+    systems = _systems(systems)
+    field, axes, samples = _sample(truth, systems, noise, seed, swath_error)
     tracks = [(one, one.sighting.track) for one in samples]
     days = np.concatenate([track.time[one.sea] for one, track in tracks])
     order = np.argsort(days, kind="stable")
@@ -139,7 +157,12 @@ def track_points(
     satellite = np.concatenate(
         [np.full(one.values.size, one.sighting.satellite.name) for one in samples]
     )
+    offset = np.concatenate([track.offset_km[one.sea] for one, track in tracks])
+    deviation = np.concatenate([np.full(one.values.size, one.noise) for one in samples])
     values = np.concatenate([one.values for one in samples])
+    about_noise = {"long_name": "standard deviation of the white noise"}
+    if "units" in truth.attrs:
+        about_noise["units"] = truth.attrs["units"]
     clock = field[axes.time]
     columns = {
         "time": (date_after(clock, days), {**clock.attrs, "standard_name": "time"}),
@@ -150,61 +173,65 @@ def track_points(
             number.astype(np.int32),
             {"long_name": "half revolution within the repeat cycle, ascending when odd"},
         ),
+        "cross_track_distance": (
+            offset,
+            {
+                "long_name": "distance from nadir, positive to the left of the flight",
+                "units": "km",
+            },
+        ),
+        "noise": (deviation, about_noise),
     }
     return xr.Dataset(
-        {_name(truth): ("point", values[order], dict(truth.attrs))},
+        {name_of(truth): ("point", values[order], dict(truth.attrs))},
         {name: ("point", data[order], attrs) for name, (data, attrs) in columns.items()},
         {"comment": f"simulated observations: {', '.join(systems)}, seed {seed}"},
     )
 
 
 def _sample(
-    truth: xr.DataArray, systems: tuple[str, ...], noise: Noise, seed: int
+    truth: xr.DataArray,
+    systems: tuple[str, ...],
+    noise: Noise,
+    seed: int,
+    swath_error: SwathError | None,
 ) -> tuple[xr.DataArray, Axes, list[_Samples]]:
     """The field in canonical order, its axes, and what each satellite measures."""
-    axes, grid = geographic_grid(truth, "an orbit")
-    others = set(truth.dims) - {axes.time, axes.y, axes.x}
-    if others:
-        first = dict.fromkeys(sorted(map(str, others)), 0)
-        raise AxesError(
-            f"{_name(truth)!r} has the dimensions {tuple(truth.dims)}; orbits fly over time, "
-            f"latitude and longitude only. Take one along the others: truth.isel({first})."
-        )
-    field = truth.transpose(axes.time, axes.y, axes.x)
+    field, axes, grid = read_field(truth)
     data = field.to_numpy()
-    if np.isinf(data).any():
-        raise DataError(
-            f"{_name(truth)!r} has {int(np.isinf(data).sum())} infinite values. A truth is "
-            "finite over the sea and NaN on land: replace them."
-        )
     random = np.random.default_rng([seed, 1])
+    along = np.random.default_rng([seed, 2])
+    seen = sightings(grid.time, grid.y, grid.x, systems, seed)
+    if swath_error is not None:
+        _check_swath_error(truth, [one.satellite for one in seen], systems)
     samples = []
-    for one in sightings(grid.time, grid.y, grid.x, systems, seed):
-        deviation = _deviation(noise, one.satellite.orbit.name)
+    for one in seen:
+        deviation = deviation_of(noise, one.satellite.orbit.name)
         values = data[one.time_index, one.y_index, one.x_index].astype(np.float64)
         values += deviation * random.standard_normal(values.size)
+        if swath_error is not None and one.satellite.orbit.swath_km is not None:
+            values += draw_swath_error(swath_error, one.satellite.orbit, one.track, along)
         sea = np.isfinite(values)
         samples.append(_Samples(one, sea, values[sea], deviation))
     if not any(one.values.size for one in samples):
         raise DataError(
             f"{', '.join(systems)} saw no cell of the sea in {grid.shape[0]} time steps of "
-            f"{_name(truth)!r}. Give more altimeters, more days or a larger domain."
+            f"{name_of(truth)!r}. Give more altimeters, more days or a larger domain."
         )
     return field, axes, samples
 
 
-def _deviation(noise: Noise, orbit: str) -> float:
-    if isinstance(noise, Mapping):
-        if orbit not in noise:
-            raise OptionError(
-                f"noise has no entry for {orbit!r}, only for {sorted(noise)}. Give one for "
-                "every orbit that flies."
-            )
-        noise = noise[orbit]
-    if not (np.isfinite(noise) and noise >= 0):
-        raise OptionError(f"The noise of {orbit!r} is {noise}. Give a number of 0 or more.")
-    return float(noise)
-
-
-def _name(truth: xr.DataArray) -> str:
-    return "observation" if truth.name is None else str(truth.name)
+def _check_swath_error(
+    truth: xr.DataArray, satellites: list[Satellite], systems: tuple[str, ...]
+) -> None:
+    if all(one.orbit.swath_km is None for one in satellites):
+        raise OptionError(
+            f"{', '.join(systems)} has no swath, and swath_error was given. Add one, such as "
+            '"swot", or leave swath_error out.'
+        )
+    units = truth.attrs.get("units", "m")
+    if units not in METRES:
+        raise UnitsError(
+            f"{name_of(truth)!r} is in {units!r}, and the error of a swath in metres. Convert "
+            'the truth to "m".'
+        )

@@ -1,0 +1,155 @@
+r"""Clouds that form, dissolve and move over a grid.
+
+A cell is cloudy where a Gaussian random field exceeds a threshold. The field is
+
+.. math:: g(x, t) = \sqrt{2 / K} \sum_{j=1}^{K}
+          \cos\left(k_j \cdot (x - u t) + \omega_j t + \varphi_j\right)
+
+with wavenumbers, frequencies and phases drawn at random (Matérn 1960; Rahimi and Recht
+2007), so that its covariance is, in the frame that moves with the wind :math:`u`, a Matérn
+one of smoothness 3/2 in space times a Gaussian one in time,
+
+.. math:: \left(1 + \sqrt 3 \frac{r}{L}\right) e^{-\sqrt 3 r / L} \;
+          e^{-t^2 / 2 \tau^2} .
+"""
+
+from __future__ import annotations
+
+from math import cos, radians
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xinverse.errors import OptionError
+from xinverse.fields.axes import find_axes
+from xinverse.fields.grid import KM_PER_DEGREE, Grid, make_grid
+from xinverse.fields.l3 import grid_coordinates
+
+__all__ = ["cloud_mask"]
+
+WAVES = 600
+KM_PER_DAY = 86.4  # in a metre per second
+
+Floats = NDArray[np.float64]
+
+
+def cloud_mask(
+    like: xr.DataArray | xr.Dataset,
+    *,
+    cover: float = 0.6,
+    speed: float | tuple[float, float] = 6.0,
+    scale_km: float = 250.0,
+    time_scale_days: float = 1.5,
+    seed: int = 0,
+) -> xr.DataArray:
+    r"""Draw clouds over a grid.
+
+    They depend on the coordinates and the seed alone, not on the values or chunks of `like`.
+
+    Parameters
+    ----------
+    like : DataArray or Dataset
+        Has the axes of time, y and x; its values are not read.
+    cover : float, default 0.6
+        Share of cells and time steps that are cloudy, all taken together; single maps may be
+        clear or overcast.
+    speed : float or tuple of float, default 6
+        Velocity of the clouds towards the east and the north, in m/s; one number is eastward.
+    scale_km : float, default 250
+        Correlation length :math:`L` in space, in km.
+    time_scale_days : float, default 1.5
+        Correlation time :math:`\tau` of what moves along, in days.
+    seed : int, default 0
+        Draws the clouds.
+
+    Returns
+    -------
+    DataArray of bool
+        ``cloud``, True where the sea is hidden, with the dimensions of `like`. In memory.
+
+    Raises
+    ------
+    AxesError, GridError, UnitsError
+        If the axes of time, y and x are not understood.
+    OptionError
+        If the cover is not between 0 and 1, a scale is not positive, or the speed is not one
+        or two finite numbers.
+
+    Notes
+    -----
+    Kilometres are those of a plane that touches the globe at the middle of the grid: a box of
+    some tens of degrees at most, and the clouds do not join up round the globe.
+    """
+    wind = _check(cover, speed, scale_km, time_scale_days)
+    axes = find_axes(like)
+    y, x, days = _plane(make_grid(like, axes))
+    random = np.random.default_rng([seed, 3])
+    # A normal vector over the root of a gamma number is one of Student's t, the spectrum of
+    # the Matérn covariance: nu = 3/2 is the half of its degrees of freedom.
+    spread = np.sqrt(random.gamma(1.5, 1 / 1.5, WAVES)) * scale_km
+    kx, ky = random.standard_normal((2, WAVES)) / spread
+    turning = random.standard_normal(WAVES) / time_scale_days - kx * wind[0] - ky * wind[1]
+    phase = random.uniform(0.0, 2 * np.pi, WAVES)
+    south_north, west_east = np.exp(1j * np.outer(y, ky)), np.exp(1j * np.outer(kx, x))
+    field = np.empty((days.size, y.size, x.size), dtype=np.float32)
+    for step, day in enumerate(days):
+        turned = np.exp(1j * (turning * day + phase))
+        field[step] = ((south_north * turned) @ west_east).real
+    cloudy = _above(field, cover)
+    made = xr.DataArray(
+        cloudy,
+        grid_coordinates(like, axes),
+        (axes.time, axes.y, axes.x),
+        "cloud",
+        {
+            "standard_name": "cloud_binary_mask",
+            "long_name": "cloud over the sea",
+            "units": "1",
+            "comment": (
+                f"simulated: cover {cover:g}, {wind[0] / KM_PER_DAY:g} m/s eastward, "
+                f"{wind[1] / KM_PER_DAY:g} m/s northward, {scale_km:g} km, "
+                f"{time_scale_days:g} days, seed {seed}"
+            ),
+        },
+    )
+    if isinstance(like, xr.DataArray):
+        made = made.transpose(*(dim for dim in like.dims if dim in made.dims))
+    return made
+
+
+def _check(
+    cover: float, speed: float | tuple[float, float], scale: float, time_scale: float
+) -> Floats:
+    """The wind in km a day."""
+    if not 0 <= cover <= 1:
+        raise OptionError(f"The cover of clouds is {cover}; give their share, from 0 to 1.")
+    for name, value in (("scale_km", scale), ("time_scale_days", time_scale)):
+        if not value > 0:
+            raise OptionError(f"{name} is {value}; give a number above 0.")
+    wind = np.atleast_1d(np.asarray(speed, dtype=np.float64))
+    wind = np.append(wind, 0.0) if wind.shape == (1,) else wind
+    if wind.shape != (2,) or not np.isfinite(wind).all():
+        raise OptionError(
+            f"The speed of clouds is {speed!r}; give m/s towards the east, or the two of "
+            "(east, north)."
+        )
+    return wind * KM_PER_DAY
+
+
+def _plane(grid: Grid) -> tuple[Floats, Floats, Floats]:
+    """Positions in km and times in days; zero does not depend on the grid's extent in time."""
+    y, x = grid.y.astype(np.float64), grid.x.astype(np.float64)
+    if grid.geographic:
+        middle = cos(radians(0.5 * float(y.min() + y.max())))
+        y, x = y * KM_PER_DEGREE, x * KM_PER_DEGREE * middle
+    return y, x, grid.time.astype(np.float64)
+
+
+def _above(field: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
+    """The highest values, as many as the cover asks for."""
+    number = round(cover * field.size)
+    if number == 0:
+        return np.zeros(field.shape, dtype=bool)
+    least = np.partition(field, field.size - number, axis=None)[field.size - number]
+    return np.asarray(field >= least)

@@ -1,0 +1,75 @@
+"""What every observing system does with a truth: read it, and label what was seen of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from xinverse.errors import AxesError, DataError, OptionError
+from xinverse.fields.axes import Axes
+from xinverse.fields.grid import Grid
+from xinverse.fields.l3 import build_l3, geographic_grid, grid_coordinates, in_order_of
+from xinverse.osse.binning import CellSums
+
+__all__ = ["Noise", "deviation_of", "gridded", "name_of", "read_field"]
+
+Noise = float | Mapping[str, float]
+
+
+def read_field(truth: xr.DataArray) -> tuple[xr.DataArray, Axes, Grid]:
+    """The truth on (time, latitude, longitude), its axes and its grid."""
+    axes, grid = geographic_grid(truth, "an orbit")
+    others = set(truth.dims) - {axes.time, axes.y, axes.x}
+    if others:
+        first = dict.fromkeys(sorted(map(str, others)), 0)
+        raise AxesError(
+            f"{name_of(truth)!r} has the dimensions {tuple(truth.dims)}; orbits fly over time, "
+            f"latitude and longitude only. Take one along the others: truth.isel({first})."
+        )
+    field = truth.transpose(axes.time, axes.y, axes.x)
+    infinite = np.isinf(field.to_numpy())
+    if infinite.any():
+        raise DataError(
+            f"{name_of(truth)!r} has {int(infinite.sum())} infinite values. A truth is "
+            "finite over the sea and NaN on land: replace them."
+        )
+    return field, axes, grid
+
+
+def gridded(
+    truth: xr.DataArray, field: xr.DataArray, axes: Axes, sums: CellSums, how: str
+) -> xr.Dataset:
+    """Label the means of cells as L3; `how` they were seen becomes the comment."""
+    mean = sums.mean.astype(field.dtype if field.dtype.kind == "f" else np.float64)
+    seen = build_l3(
+        name_of(truth),
+        mean,
+        sums.count,
+        sums.noise.astype(mean.dtype),
+        grid_coordinates(field, axes),
+        axes,
+        truth.attrs,
+    )
+    seen.attrs["comment"] = f"simulated observations: {how}"
+    return in_order_of(truth, seen, axes)
+
+
+def deviation_of(noise: Noise, orbit: str) -> float:
+    """Standard deviation of the noise of an orbit's samples, or the error that says why not."""
+    if isinstance(noise, Mapping):
+        if orbit not in noise:
+            raise OptionError(
+                f"noise has no entry for {orbit!r}, only for {sorted(noise)}. Give one for "
+                "every orbit that flies."
+            )
+        noise = noise[orbit]
+    if not (np.isfinite(noise) and noise >= 0):
+        raise OptionError(f"The noise of {orbit!r} is {noise}. Give a number of 0 or more.")
+    return float(noise)
+
+
+def name_of(truth: xr.DataArray) -> str:
+    """Name of the variable that is observed."""
+    return "observation" if truth.name is None else str(truth.name)

@@ -99,6 +99,13 @@ def test_the_card_says_what_the_weights_serve(model):
     assert card.config["background"] == {"length_scale": 90.0, "time_scale": 10.0}
 
 
+def test_what_one_knows_better_goes_onto_the_card(truth, seen):
+    known = {"licence": "CC0-1.0", "training": "one ocean", "grid_spacing_km": (8, 28)}
+    card = xinverse.train("4dvarnet", truth, seen, **SMALL, name="mine", card=known).card
+    assert (card.name, card.licence, card.training) == ("mine", "CC0-1.0", "one ocean")
+    assert card.grid_spacing_km == (8, 28)
+
+
 def test_registered_weights_are_a_model():
     shipped = load_model("ssh-qg")
     assert shipped.card.name == "ssh-qg"
@@ -386,6 +393,7 @@ def test_the_accessor_takes_names(truth, seen, model):
         ({"network": {"solver": "adam"}}, OptionError, "expected 'lstm'"),
         ({"precision": "float16"}, OptionError, "float16"),
         ({"mask_shifts": 1, "truth": None}, OptionError, "needs truth="),
+        ({"card": {"license": "CC0"}}, OptionError, "'license', which no ModelCard"),
         ({"start": "ssh-qg"}, OptionError, "Both network= and start="),
     ],
 )

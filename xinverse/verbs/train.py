@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def train(
     name: str | None = None,
     summary: str | None = None,
     variables: Sequence[str] | None = None,
+    card: Mapping[str, Any] | None = None,
     folder: str | os.PathLike[str] | None = None,
     device: str | None = None,
     progress: bool | None = None,
@@ -150,6 +152,9 @@ def train(
     variables : sequence of str, optional
         Standard or short names that the weights serve; those of the fields
         where not given, and all names of sea level for one of them.
+    card : mapping, optional
+        Other entries of the `xinverse.weights.ModelCard`, such as ``training``,
+        ``licence`` or ``command``, in place of what is found out.
     folder : path, optional
         Where background and checkpoints are kept: a training that was killed
         goes on from there, to the same weights.
@@ -192,6 +197,9 @@ def train(
     if loss is None:
         loss = "self-supervised" if truth is None else "supervised"
     _check(loss, truth, withheld, validation, steps, batch, patch, start, mask_shifts)
+    unknown = sorted(set(card or {}) - {f.name for f in fields(ModelCard)})
+    if unknown:
+        raise OptionError(f"card= has {', '.join(map(repr, unknown))}, which no ModelCard has.")
     device = check_device(get_option("device") if device is None else device)
     require_device(device)
     shown = get_option("progress") if progress is None else bool(progress)
@@ -266,21 +274,23 @@ def train(
         seed=seed,
         **scales,
     )
-    card = ModelCard(
-        name=name or f"{label[-1]}-{method}",
-        method=method,
-        summary=summary or f"{chosen.summary}; trained by xinverse.train",
-        variables=label,
-        units=units,
-        grid_spacing_km=(min(spacings) * (1 - SLACK), max(spacings) * (1 + SLACK)),
-        time_step_days=first.field.grid.time_step,
-        window=net.window,
-        training=f"{len(pairs)} fields, {loss}",
-        scores=_last(history),
-        command=f"xinverse.{call}",
-        config={**net.config, "background": {k: scales[k] for k in BACKGROUND}},
-    )
-    return Model(net, card, history)
+    found = {
+        "name": name or f"{label[-1]}-{method}",
+        "summary": summary or f"{chosen.summary}; trained by xinverse.train",
+        "variables": label,
+        "units": units,
+        "grid_spacing_km": (min(spacings) * (1 - SLACK), max(spacings) * (1 + SLACK)),
+        "time_step_days": first.field.grid.time_step,
+        "training": f"{len(pairs)} fields, {loss}",
+        "scores": _last(history),
+        "command": f"xinverse.{call}",
+    }
+    fixed = {
+        "method": method,
+        "window": net.window,
+        "config": {**net.config, "background": {k: scales[k] for k in BACKGROUND}},
+    }
+    return Model(net, ModelCard(**{**found, **(card or {}), **fixed}), history)
 
 
 def train_on(
@@ -332,10 +342,10 @@ def train_on(
     if isinstance(obj, xr.DataArray) and observations is None:
         observations = obj
     given = {"truth": truth, "observations": observations, "background": background}
-    fields = {what: _variable(obj, value) for what, value in given.items()}
+    chosen = {what: _variable(obj, value) for what, value in given.items()}
     if isinstance(mask, str):
         mask = _variable(obj, mask)
-    return train(method, **fields, mask=mask, dims=dims, **options)
+    return train(method, **chosen, mask=mask, dims=dims, **options)
 
 
 def _variable(obj: xr.Dataset | xr.DataArray, value: Any) -> Any:
@@ -369,27 +379,27 @@ def _pairs(
     seen = _listed("observations", observations)
     others = []
     for what, given in (("truth", truth), ("background", background)):
-        fields = [None] * len(seen) if given is None else _listed(what, given)
-        if len(fields) != len(seen):
+        listed = [None] * len(seen) if given is None else _listed(what, given)
+        if len(listed) != len(seen):
             raise OptionError(
-                f"{len(fields)} fields were given as {what} and {len(seen)} as observations: "
+                f"{len(listed)} fields were given as {what} and {len(seen)} as observations: "
                 "give one for each."
             )
-        others.append(fields)
+        others.append(listed)
     return list(zip(others[0], seen, others[1], strict=True))
 
 
 def _listed(what: str, given: Fields) -> list[Any]:
-    fields = [given] if isinstance(given, xr.DataArray | xr.Dataset) else list(given)
-    for field in fields:
+    listed = [given] if isinstance(given, xr.DataArray | xr.Dataset) else list(given)
+    for field in listed:
         if not isinstance(field, xr.DataArray):
             raise OptionError(
                 f"{what} holds a {type(field).__name__}. Expected a DataArray, such as "
                 "ds['ssh'], or a list of them."
             )
-    if not fields:
+    if not listed:
         raise OptionError(f"{what} is an empty list. Give at least one field.")
-    return fields
+    return listed
 
 
 def _check(

@@ -356,6 +356,28 @@ def test_the_solver_may_be_plain_gradient_descent(truth, seen):
     assert not any("cell" in name for name in trained.network.state_dict())
 
 
+def test_a_lightning_trainer_goes_the_same_way(truth, seen, model, tmp_path):
+    import lightning
+
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        gradient_clip_val=1.0,
+        accelerator="cpu",
+        devices=1,
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
+    )
+    by_it = xinverse.train("4dvarnet", truth, seen, **SMALL, trainer=trainer)
+    for name, value in model.network.state_dict().items():
+        torch.testing.assert_close(by_it.network.state_dict()[name], value, rtol=0, atol=1e-6)
+    assert by_it.history[-1]["validation"] == pytest.approx(model.history[-1]["validation"])
+    with pytest.raises(OptionError, match=r"Expected a lightning\.Trainer"):
+        xinverse.train("4dvarnet", truth, seen, **SMALL, trainer="lightning")
+
+
 def test_several_oceans_on_several_grids(truth, seen):
     smaller = [da.isel(latitude=slice(0, 16)) for da in (truth, seen)]
     trained = xinverse.train(

@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from xinverse.learning.variational_net import VariationalNet
 
-__all__ = ["Objective", "Precision", "Settings", "train"]
+__all__ = [
+    "Objective",
+    "Precision",
+    "Settings",
+    "iterations_of",
+    "parameter_groups",
+    "schedule",
+    "solver_steps",
+    "train",
+]
 
 Model = TypeVar("Model", bound=nn.Module)
 Data = TypeVar("Data")
@@ -107,10 +116,10 @@ def train(
     """
     from tqdm import tqdm
 
-    groups = _groups(model, settings.learning_rate)
+    groups = parameter_groups(model, settings.learning_rate)
     optimiser = torch.optim.Adam(groups)
     rates = [g["lr"] for g in groups]
-    iterations = model.steps if isinstance(model, VariationalNet) else 0
+    iterations = iterations_of(model)
     history: list[dict[str, float]] = []
     first = 0
     if checkpoint is not None and checkpoint.exists():
@@ -129,9 +138,8 @@ def train(
     mixed = settings.precision == "bfloat16"
     for step in bar:
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * _schedule(step, settings.steps)
-        grown = math.ceil(iterations * 3 * step / settings.steps)
-        batch, depth = batch_at(step), min(iterations, max(settings.warm_steps, grown))
+            group["lr"] = rate * schedule(step, settings.steps)
+        batch, depth = batch_at(step), solver_steps(step, settings, iterations)
         with torch.autocast(device, torch.bfloat16, enabled=mixed):
             loss = objective(model, batch, depth)
         optimiser.zero_grad()
@@ -149,7 +157,7 @@ def train(
     return history
 
 
-def _groups(model: nn.Module, rate: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, rate: float) -> list[dict[str, Any]]:
     """What is learned, with its rate: half for what the solver is given."""
     if isinstance(model, VariationalNet):
         parts = [(model.solver, rate), (model.cost, 0.5 * rate)]
@@ -162,9 +170,20 @@ def _groups(model: nn.Module, rate: float) -> list[dict[str, Any]]:
     ]
 
 
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up over 50 steps, then half a cosine."""
+def schedule(step: int, steps: int) -> float:
+    """Share of the learning rate: linear warm-up over 50 steps, then half a cosine."""
     return min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def iterations_of(model: nn.Module) -> int:
+    """Iterations of a model's own solver; none where it has no solver."""
+    return model.steps if isinstance(model, VariationalNet) else 0
+
+
+def solver_steps(step: int, settings: Settings, iterations: int) -> int:
+    """Iterations at a step: few at first, all after a third of the training."""
+    grown = math.ceil(iterations * 3 * step / settings.steps)
+    return min(iterations, max(settings.warm_steps, grown))
 
 
 def _save(

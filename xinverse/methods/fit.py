@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from inspect import signature
 from pathlib import Path
@@ -150,6 +150,7 @@ def fit(
     folder: Path | None,
     fingerprint: str,
     *,
+    trainer: Any = None,
     progress: bool,
 ) -> list[dict[str, float]]:
     """Train a network in place.
@@ -166,6 +167,8 @@ def fit(
         Where checkpoints are kept, and found.
     fingerprint : str
         What stands for the data.
+    trainer : lightning.Trainer, optional
+        Takes the place of the package's own loop.
     progress : bool
         Show a bar.
 
@@ -207,18 +210,41 @@ def fit(
     def validate(model: WindowNetwork) -> float:
         return _score(model, [batch.to(device) for batch in held])
 
-    with ahead(batch_at) as next_batch:
-        history = train(
-            network,
-            lambda step: next_batch(step).to(device),
-            recipe.settings,
-            objective=cast("Objective[WindowNetwork, Batch]", OBJECTIVES[recipe.loss]),
-            validate=validate if held else None,
-            checkpoint=None if folder is None else folder / CHECKPOINT,
-            progress=progress,
-        )
+    objective = cast("Objective[WindowNetwork, Batch]", OBJECTIVES[recipe.loss])
+    if trainer is not None:
+        history = _by_lightning(trainer, network, recipe.settings, objective, batch_at)
+        network.to(device)
+        if held:
+            history[-1]["validation"] = validate(network)
+    else:
+        with ahead(batch_at) as next_batch:
+            history = train(
+                network,
+                lambda step: next_batch(step).to(device),
+                recipe.settings,
+                objective=objective,
+                validate=validate if held else None,
+                checkpoint=None if folder is None else folder / CHECKPOINT,
+                progress=progress,
+            )
     network.cpu().eval().requires_grad_(False)
     return history
+
+
+def _by_lightning(
+    trainer: Any,
+    network: WindowNetwork,
+    settings: Settings,
+    objective: Objective[WindowNetwork, Batch],
+    batch_at: Callable[[int], Batch],
+) -> list[dict[str, float]]:
+    """Train with a trainer of Lightning, which knows devices, precision and checkpoints."""
+    from xinverse.learning.lightning_module import TrainingModule, loader
+
+    module = TrainingModule(network, settings, objective)
+    trainer.fit(module, loader(batch_at, settings.steps))
+    last = trainer.callback_metrics.get("loss", float("nan"))
+    return [{"step": float(trainer.global_step), "loss": float(last), "validation": np.nan}]
 
 
 def _score(model: WindowNetwork, batches: Sequence[Batch]) -> float:

@@ -76,6 +76,7 @@ def train(
     variables: Sequence[str] | None = None,
     card: Mapping[str, Any] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    trainer: Any = None,
     device: str | None = None,
     progress: bool | None = None,
 ) -> Model:
@@ -158,6 +159,10 @@ def train(
     folder : path, optional
         Where background and checkpoints are kept: a training that was killed
         goes on from there, to the same weights.
+    trainer : lightning.Trainer, optional
+        Runs the training in place of the package's own loop (``pip install
+        "xinverse[train]"``): on several GPUs, with loggers and checkpoints of its own.
+        Devices, precision and clipping are then the trainer's.
     device : str, optional
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; that of
         `xinverse.set_options` where not given.
@@ -197,6 +202,11 @@ def train(
     if loss is None:
         loss = "self-supervised" if truth is None else "supervised"
     _check(loss, truth, withheld, validation, steps, batch, patch, start, mask_shifts)
+    if trainer is not None and not hasattr(trainer, "fit"):
+        raise OptionError(
+            f"trainer is a {type(trainer).__name__}. Expected a lightning.Trainer, such as "
+            "lightning.Trainer(max_epochs=1, gradient_clip_val=1.0)."
+        )
     unknown = sorted(set(card or {}) - {f.name for f in fields(ModelCard)})
     if unknown:
         raise OptionError(f"card= has {', '.join(map(repr, unknown))}, which no ModelCard has.")
@@ -259,7 +269,9 @@ def train(
             seed=seed,
             device=device,
         )
-        history = fit(net, regions, recipe, place, "-".join(tokens), progress=shown)
+        history = fit(
+            net, regions, recipe, place, "-".join(tokens), trainer=trainer, progress=shown
+        )
     spacings = [s for job in jobs for s in job.field.grid.spacing_km]
     call = describe_call(
         "train",

@@ -1,0 +1,86 @@
+"""The training loop for Lightning's trainers: several GPUs, nodes, loggers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from xinverse.learning.loop import (
+    Objective,
+    Settings,
+    iterations_of,
+    parameter_groups,
+    schedule,
+    solver_steps,
+)
+
+__all__ = ["TrainingModule", "loader"]
+
+
+class TrainingModule(LightningModule):
+    """What `xinverse.learning.train` does at a step, as Lightning asks for it.
+
+    Gradients are clipped, precision chosen and checkpoints written by the trainer.
+
+    Parameters
+    ----------
+    model : Module
+        Trained in place.
+    settings : Settings
+        Steps, rates and iterations; ``clip``, ``every`` and ``precision`` are the trainer's.
+    objective : Objective
+        Loss of the model on a batch.
+    """
+
+    def __init__(
+        self, model: nn.Module, settings: Settings, objective: Objective[Any, Any]
+    ) -> None:
+        super().__init__()
+        self.model, self.settings, self.objective = model, settings, objective
+
+    def training_step(self, batch: Any, index: int) -> Tensor:  # noqa: ARG002  Lightning's
+        """Loss of a batch."""
+        depth = solver_steps(self.global_step, self.settings, iterations_of(self.model))
+        loss = self.objective(self.model, batch, depth)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Adam, with the rates of the loop."""
+        optimiser = torch.optim.Adam(parameter_groups(self.model, self.settings.learning_rate))
+        rates = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: schedule(step, self.settings.steps)
+        )
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": rates, "interval": "step"},
+        }
+
+
+class _Steps(Dataset[Any]):
+    def __init__(self, batch_at: Callable[[int], Any], steps: int) -> None:
+        self.batch_at, self.steps = batch_at, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Any:
+        return self.batch_at(step)
+
+
+def loader(batch_at: Callable[[int], Any], steps: int) -> DataLoader[Any]:
+    """The batches of a training in their order.
+
+    Parameters
+    ----------
+    batch_at : callable
+        The batch of a step.
+    steps : int
+        How many.
+    """
+    return DataLoader(_Steps(batch_at, steps), batch_size=None, shuffle=False)

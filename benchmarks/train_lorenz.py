@@ -70,15 +70,21 @@ def main() -> None:
             **common,
         )
         print(f"{time.time() - started:6.0f} s  FP(1) {history[-1]['loss']:.3e}", flush=True)
-    train(
-        model,
-        batches(recipe.batch),
-        recipe.settings,
-        objective=objective,
-        validate=validate,
-        checkpoint=arguments.cache / f"{stem}.pt",
-        **common,
-    )
+    phases = [(model.steps, recipe.settings, "")]
+    if recipe.last is not None:
+        phases.append((recipe.steps, recipe.last, "-last"))
+    for number, (steps, settings, suffix) in enumerate(phases):
+        model.solver.steps = steps
+        drawn = batches(recipe.batch)
+        train(
+            model,
+            lambda step, past=number * 10**5, drawn=drawn: drawn(past + step),
+            settings,
+            objective=objective,
+            validate=validate,
+            checkpoint=arguments.cache / f"{stem}{suffix}.pt",
+            **common,
+        )
     # What is not learned is not kept: the model of the dynamics makes itself.
     learned = {name for name, p in model.named_parameters() if p.requires_grad}
     WEIGHTS.mkdir(exist_ok=True)

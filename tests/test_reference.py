@@ -259,6 +259,7 @@ def test_a_checkpoint_becomes_a_model_and_a_method(checkpoint, ssh, tmp_path):
     assert card.config["patch"] == [SIDE, SIDE]
     assert card.config["border"] == [2, 2]
     assert str(tmp_path) not in card.to_json()
+    assert "n_step=3, lr_grad=60.0, lbd=1.0, bilin_quad=False" in repr(model)
     file = model.save(tmp_path / "mine.safetensors")
     again = load_model(file)
     assert again.card == card

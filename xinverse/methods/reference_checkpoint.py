@@ -100,7 +100,8 @@ def read_reference(
         grid_spacing_km=cast("tuple[float, float]", grid_spacing_km),
         time_step_days=time_step_days,
         window=net.window,
-        training=f"by the reference code, read from {Path(path).name}",
+        training=f"by the reference code; {', '.join(f'{k}={net.config[k]}' for k in OPTIONS)}",
+        command=f"xinverse.load_model({Path(path).name!r}, ...)",
         config={
             **net.config,
             "normalisation": {"mean": mean, "std": std},

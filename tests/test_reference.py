@@ -365,6 +365,14 @@ def test_a_size_that_nothing_tells_is_asked_for(tmp_path):
         load_model(tmp_path / "bare.pth", **TOLD)
     with pytest.raises(OptionError, match="above 0"):
         load_model(tmp_path / "bare.pth", **TOLD, patch=(0, 4))
+    for weight, words in {
+        "two axes": (torch.ones(3, 4), r"shape \(3, 4\)"),
+        "nothing": (torch.zeros(T, 4, 4), "with 0 weights"),
+        "days": (torch.ones(T + 1, 4, 4), "has 6 days.*take \\[5\\]"),
+    }.values():
+        torch.save(state() | {"rec_weight": weight}, tmp_path / "odd.pth")
+        with pytest.raises(WeightsError, match=words):
+            load_model(tmp_path / "odd.pth", **TOLD)
 
 
 class Trap:

@@ -130,7 +130,7 @@ def load_model(
     units: str | None = None,
     grid_spacing_km: Sequence[float] | None = None,
     normalisation: Sequence[float] | None = None,
-    time_step_days: float = 1.0,
+    time_step_days: float | None = None,
     patch: Sequence[int] | None = None,
     network: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -157,8 +157,8 @@ def load_model(
     normalisation : (float, float), optional
         For a checkpoint: mean and standard deviation of the field that it was
         trained on, in ``units``; the reference prints them as ``Norm stats``.
-    time_step_days : float
-        For a checkpoint: the time step, in days.
+    time_step_days : float, optional
+        For a checkpoint: the time step, in days; one where not given.
     patch : (int, int), optional
         For a checkpoint: cells of its patches along (y, x), where it holds no
         ``rec_weight``, which tells them.
@@ -187,6 +187,7 @@ def load_model(
         "units": units,
         "grid_spacing_km": grid_spacing_km,
         "normalisation": normalisation,
+        "time_step_days": time_step_days,
         "patch": patch,
         "network": network,
         "name": name,
@@ -195,7 +196,7 @@ def load_model(
     if not registered and Path(weights).suffix in CHECKPOINTS:
         from xinverse.methods.reference_checkpoint import read_reference
 
-        return Model(*read_reference(weights, time_step_days=time_step_days, **cast(Any, told)))
+        return Model(*read_reference(weights, **cast(Any, told)))
     if given := [key for key, value in told.items() if value is not None]:
         raise OptionError(
             f"{', '.join(f'{key}=' for key in given)}: {str(weights)!r} has a card that "

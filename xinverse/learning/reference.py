@@ -247,7 +247,7 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
             window, solver_hidden, n_step, lr_grad, solver_downsamp, cells
         )
         super().__init__(prior, solver)
-        self.cost = MeanCost(prior, lbd**2)
+        self.cost = MeanCost(prior, lbd**2).float()  # as the rest
         self.window = window
         self.time_weights = time_weights
         self.config = {

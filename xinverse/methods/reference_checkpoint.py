@@ -38,7 +38,7 @@ def read_reference(
     units: str | None,
     grid_spacing_km: Sequence[float] | None,
     normalisation: Sequence[float] | None,
-    time_step_days: float,
+    time_step_days: float | None,
     patch: Sequence[int] | None,
     network: Mapping[str, Any] | None,
     name: str | None,
@@ -90,6 +90,12 @@ def read_reference(
     tensors = read_checkpoint(path)
     state = reference_state(tensors, path)
     sides, border, days = _patches(tensors.get("rec_weight"), patch, path)
+    window = state["cost.prior.conv_in.weight"].shape[1:2]
+    if days is not None and window != (len(days),):
+        raise WeightsError(
+            f"{os.fspath(path)!r}: its 'rec_weight' has {len(days)} days, and its convolutions "
+            f"take {list(window)}; expected as many. Leave 'rec_weight' out and give patch=."
+        )
     net = _build(state, {**(network or {}), "patch": sides, "time_weights": days}, path)
     card = ModelCard(
         name=name or Path(path).stem,
@@ -98,7 +104,7 @@ def read_reference(
         variables=cast("tuple[str, ...]", variables),  # the card refuses what they are not
         units=cast(str, units),
         grid_spacing_km=cast("tuple[float, float]", grid_spacing_km),
-        time_step_days=time_step_days,
+        time_step_days=1.0 if time_step_days is None else time_step_days,
         window=net.window,
         training=f"by the reference code; {', '.join(f'{k}={net.config[k]}' for k in OPTIONS)}",
         command=f"xinverse.load_model({Path(path).name!r}, ...)",
@@ -203,15 +209,21 @@ def _patches(
                 "patches that it was trained on. Give patch=(cells along y, cells along x)."
             )
         sides = [int(side) for side in _pair("patch", patch)]
-        if min(sides) < 1:
-            raise OptionError(f"patch={patch!r}: expected cells along y and x, above 0.")
+        if min(sides) < 1 or sides != list(patch):
+            raise OptionError(f"patch={patch!r}: expected whole cells along y and x, above 0.")
         return sides, [side // 10 for side in sides], None
+    counted = weight > 0
+    if weight.ndim != 3 or not bool(counted.any()):
+        raise WeightsError(
+            f"{os.fspath(path)!r}: its 'rec_weight' is of shape {tuple(weight.shape)}, with "
+            f"{int(counted.sum())} weights above 0; expected some, on (time, y, x). Leave it "
+            "out and give patch=."
+        )
     if patch is not None and list(patch) != list(weight.shape[1:]):
         raise OptionError(
             f"patch={patch!r}: the patches of its training are {tuple(weight.shape[1:])}. "
             "Leave it out."
         )
-    counted = weight > 0
     border = []
     for axis in (1, 2):
         along = counted.any(2 if axis == 1 else 1).any(0).nonzero()

@@ -190,7 +190,7 @@ AT_THE_CALL = {
     ),
     "a method that does not exist": Mistake(
         UnknownNameError,
-        r"no method named .4dvarnets.\. Did you mean .4dvarnet.( or .4dvar.)?\? Known .*oi",
+        r"no method named .4dvarnets.\. Did you mean .4dvarnet.( or '[^']+')*\? Known .*oi",
         call={"method": "4dvarnets"},
     ),
     "no method's name": Mistake(

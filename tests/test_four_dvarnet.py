@@ -12,7 +12,7 @@ import xinverse
 from xinverse.errors import GridError, OptionError, UnitsError, WeightsError
 from xinverse.learning.network import FourDVarNet
 from xinverse.methods.base import Problem
-from xinverse.methods.learned import window_starts
+from xinverse.methods.windows import window_starts
 from xinverse.osse import observe
 from xinverse.osse.nature import Ocean, nature_runs
 from xinverse.scores import normalised_mse

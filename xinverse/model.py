@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from xinverse.errors import OptionError
 from xinverse.weights import ModelCard, load_tensors, read_card, save
+from xinverse.weights.checkpoint import CHECKPOINTS
 from xinverse.weights.registry import SUFFIX, cards, fetch
 
 if TYPE_CHECKING:
@@ -122,13 +123,51 @@ def _numbers(scores: dict[str, Any]) -> list[tuple[str, float]]:
     return [(k, float(v)) for k, v in scores.items() if isinstance(v, int | float)]
 
 
-def load_model(weights: str | os.PathLike[str]) -> Model:
-    """Read a trained method.
+def load_model(
+    weights: str | os.PathLike[str],
+    *,
+    variables: Sequence[str] | None = None,
+    units: str | None = None,
+    grid_spacing_km: Sequence[float] | None = None,
+    normalisation: Sequence[float] | None = None,
+    time_step_days: float | None = None,
+    patch: Sequence[int] | None = None,
+    network: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> Model:
+    """Read a trained method, or a checkpoint of the reference 4DVarNet code.
+
+    Files of xinverse carry a card and need no keywords. A checkpoint of the
+    reference code (``4dvarnet-starter``, ``ocean4dvarnet``) does not say what it
+    was trained for: the keywords do. It is read as tensors only, and no code in
+    it is run. Its model is one of ``method="4dvarnet-reference"``, which takes
+    what ``save`` writes as ``weights=``.
 
     Parameters
     ----------
     weights : str or path
-        Name of registered weights, or a ``.safetensors`` file.
+        Name of registered weights, a ``.safetensors`` file, or a checkpoint that
+        ends in ``.ckpt``, ``.pt`` or ``.pth``.
+    variables : sequence of str, optional
+        For a checkpoint: CF standard names and short names that it serves.
+    units : str, optional
+        For a checkpoint: of the fields.
+    grid_spacing_km : (float, float), optional
+        For a checkpoint: smallest and largest grid spacing, in km.
+    normalisation : (float, float), optional
+        For a checkpoint: mean and standard deviation of the field that it was
+        trained on, in ``units``; the reference prints them as ``Norm stats``.
+    time_step_days : float, optional
+        For a checkpoint: the time step, in days; one where not given.
+    patch : (int, int), optional
+        For a checkpoint: cells of its patches along (y, x), where it holds no
+        ``rec_weight``, which tells them.
+    network : mapping, optional
+        For a checkpoint: what its tensors do not show, by the reference's names.
+        Those of its ``base.yaml`` where not given: ``{"n_step": 10, "lr_grad":
+        1e3, "lbd": 1.0, "bilin_quad": False, "downsamp": 2, "solver_downsamp": 1}``.
+    name : str, optional
+        For a checkpoint: of the weights, on the model card; the file's by default.
 
     Returns
     -------
@@ -138,15 +177,37 @@ def load_model(weights: str | os.PathLike[str]) -> Model:
     Raises
     ------
     WeightsError, HashError, UnknownNameError
-        The file is absent, damaged or without a card; there is no such name.
+        The file is absent, damaged, without a card or no checkpoint of that
+        code; there is no such name.
+    OptionError
+        A checkpoint without what it needs to be told, or another file with it.
     """
-    from xinverse.methods.learned import LearnedMethod
-    from xinverse.methods.registry import find
-
+    told = {
+        "variables": variables,
+        "units": units,
+        "grid_spacing_km": grid_spacing_km,
+        "normalisation": normalisation,
+        "time_step_days": time_step_days,
+        "patch": patch,
+        "network": network,
+        "name": name,
+    }
     registered = isinstance(weights, str) and weights in cards()
+    if not registered and Path(weights).suffix in CHECKPOINTS:
+        from xinverse.methods.reference_checkpoint import read_reference
+
+        return Model(*read_reference(weights, **cast(Any, told)))
+    if given := [key for key, value in told.items() if value is not None]:
+        raise OptionError(
+            f"{', '.join(f'{key}=' for key in given)}: {str(weights)!r} has a card that "
+            "says so. Leave it out; only checkpoints of other programs need to be told."
+        )
+    from xinverse.methods.registry import find
+    from xinverse.methods.windows import WindowMethod
+
     path = fetch(cast(str, weights)) if registered else Path(weights)
     card = read_card(path)
-    method = cast(LearnedMethod, find(card.method))
-    network = method.network_type().from_config(card.config)
-    network.load_state_dict(load_tensors(path))
-    return Model(network.eval().requires_grad_(False), card)
+    method = cast(WindowMethod[Any], find(card.method))
+    net = method.network_type().from_config(card.config)
+    net.load_state_dict(load_tensors(path))
+    return Model(net.eval().requires_grad_(False), card)

@@ -6,6 +6,7 @@ from xinverse.learning.loop import Settings, train
 from xinverse.learning.losses import background_loss, joint_loss
 from xinverse.learning.network import FourDVarNet, WindowNetwork
 from xinverse.learning.objectives import OBJECTIVES
+from xinverse.learning.reference import ReferenceFourDVarNet
 from xinverse.learning.variational_net import VariationalNet
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Batch",
     "DirectUNet",
     "FourDVarNet",
+    "ReferenceFourDVarNet",
     "Settings",
     "VariationalNet",
     "WindowNetwork",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from xinverse.learning.losses import time_taper
 from xinverse.learning.variational_net import VariationalNet
 from xinverse.operators.mask import Mask
 from xinverse.priors.two_scale import TwoScale
@@ -69,6 +70,16 @@ class WindowNetwork(nn.Module):
             Which graph is kept.
         """
         raise NotImplementedError(f"{type(self).__name__} must define reconstruct.")
+
+    def taper(self, like: Tensor) -> Tensor:
+        """Weights of the days of a window where windows overlap, all above zero.
+
+        Parameters
+        ----------
+        like : Tensor
+            Of the dtype and on the device that are wanted.
+        """
+        return time_taper(self.window, like)
 
 
 class FourDVarNet(WindowNetwork, VariationalNet):

@@ -9,6 +9,7 @@ from xinverse.methods import (  # noqa: F401  imported to be registered
     four_dvar,
     four_dvarnet,
     oi,
+    reference,
     unet,
     variational,
 )

@@ -20,7 +20,7 @@ class MethodTable(list[dict[str, str]]):
     --------
     >>> import xinverse
     >>> [row["method"] for row in xinverse.methods()]
-    ['4dvar', '4dvarnet', 'fixed-point', 'oi', 'unet', 'variational']
+    ['4dvar', '4dvarnet', '4dvarnet-reference', 'fixed-point', 'oi', 'unet', 'variational']
     """
 
     def __repr__(self) -> str:

@@ -373,10 +373,9 @@ def _variable(obj: xr.Dataset | xr.DataArray, value: Any) -> Any:
 def _learned(method: str) -> LearnedMethod:
     chosen = find(method)
     if not isinstance(chosen, LearnedMethod):
+        what = "is not trained here" if chosen.learned else "learns nothing"
         learned = [repr(n) for n in sorted(METHODS) if issubclass(METHODS[n], LearnedMethod)]
-        raise OptionError(
-            f"method={method!r} learns nothing. The methods that do: {', '.join(learned)}."
-        )
+        raise OptionError(f"method={method!r} {what}. Methods to train: {', '.join(learned)}.")
     return chosen
 
 

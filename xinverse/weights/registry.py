@@ -191,7 +191,8 @@ class WeightsRegistry:
             raise WeightsError(
                 f"The method {method!r} has no default weights. Pass weights=, a name "
                 f"(registered for it: {self._names(method)}) or the path of a .safetensors "
-                f'file such as xinverse.train("{method}", ...).save(path) writes.'
+                "file such as the save(path) of a model of it writes: xinverse.train and "
+                "xinverse.load_model return one."
             )
         return self._defaults[method]
 

@@ -38,9 +38,10 @@ PREFIX = 8
 MAX_HEADER = 100_000_000  # the limit of the safetensors format
 ZIP_MAGIC = b"PK\x03\x04"
 FOREIGN = (
-    "xinverse reads safetensors files that hold a model card. Read a foreign checkpoint with "
-    "torch.load(path, weights_only=True) and write it anew with "
-    "xinverse.weights.save(path, tensors, card)."
+    "xinverse reads safetensors files that hold a model card. Read a checkpoint of the "
+    "reference 4DVarNet code with xinverse.load_model(path, ...) and write it anew with its "
+    "save; another with torch.load(path, weights_only=True) and xinverse.weights.save(path, "
+    "tensors, card)."
 )
 
 

@@ -1,0 +1,189 @@
+"""What methods with a network on windows share: solve windows that slide, join them in time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+import numpy as np
+
+from xinverse.errors import GridError, OptionError
+from xinverse.fields.grid import Grid
+from xinverse.methods.base import METHODS, Method, Problem
+
+if TYPE_CHECKING:
+    import torch
+
+    from xinverse.learning.network import WindowNetwork
+    from xinverse.weights import ModelCard, WeightsRef
+
+__all__ = ["Start", "WindowMethod", "check_stride", "window_starts"]
+
+# Cells of context beyond which the network's answer no longer changes noticeably.
+NETWORK_HALO = 24
+
+# Windows solved together; the result of one does not depend on the others.
+WINDOWS_AT_ONCE = 4
+
+
+class Sliding(Protocol):
+    """Options that say by how many days the time window slides."""
+
+    @property
+    def stride(self) -> int:
+        """Days."""
+
+
+Options = TypeVar("Options", bound=Sliding)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What the network is given of a tile, and how it is normalised.
+
+    Attributes
+    ----------
+    level, scale : float
+        Subtracted, and divided by.
+    anomaly : ndarray, shape (nt, ny, nx)
+        Observations minus the level, zero where there is none.
+    first : Tensor, shape (nt, ny, nx)
+        First guess minus the level.
+    """
+
+    level: float
+    scale: float
+    anomaly: np.ndarray
+    first: torch.Tensor
+
+
+class WindowMethod(Method[Options]):
+    """A network on windows of maps that slide along the days of a tile.
+
+    A subclass says which network a model card's ``config`` describes, from what
+    it starts, and how a tile is normalised.
+    """
+
+    learned = True
+    regular = ("time", "space")
+
+    @staticmethod
+    @abstractmethod
+    def network_type() -> type[WindowNetwork]:
+        """Class of the network."""
+
+    @abstractmethod
+    def start(
+        self, problem: Problem, options: Options, weights: WeightsRef | None, device: Any
+    ) -> Start:
+        """First guess and normalisation of a tile."""
+
+    def check(self, grid: Grid, options: Options, weights: WeightsRef | None = None) -> None:
+        """A regular grid, at least one window long."""
+        super().check(grid, options, weights)
+        window = self._card(weights).window
+        if grid.time.size < window:
+            raise GridError(
+                f"The field has {grid.time.size} time steps, and the window of the weights is "
+                f"{window}. Give a longer series, or use method='oi'."
+            )
+        if options.stride > window:
+            raise OptionError(
+                f"stride={options.stride}: expected at most the window, {window} steps."
+            )
+
+    def solve(
+        self,
+        problem: Problem,
+        options: Options,
+        weights: WeightsRef | None,
+        device: Any,
+    ) -> np.ndarray:
+        """Mean of one tile: first guess once, then sliding windows."""
+        start = self.start(problem, options, weights, device)
+        network = _network(self._reference(weights), str(device))
+        keep, scale = problem.keep, start.scale
+        starts = window_starts(problem, network.window, options.stride)
+        field = _slide(
+            network, problem, start.first.float() / scale, start.anomaly / scale, starts
+        )
+        mean = field[:, keep[1], keep[2]].double().cpu().numpy() * scale + start.level
+        return mean[None]
+
+    def _reference(self, weights: WeightsRef | None) -> WeightsRef:
+        if weights is None:  # the verbs describe the default weights before they come here
+            from xinverse.weights import describe
+
+            return describe(None, self.name)
+        return weights
+
+    def _card(self, weights: WeightsRef | None) -> ModelCard:
+        return self._reference(weights).card
+
+
+def check_stride(stride: object) -> None:
+    """Refuse what is no number of days, since a user may give anything."""
+    whole = isinstance(stride, int | np.integer) and not isinstance(stride, bool)
+    if not whole or cast(int, stride) < 1:
+        raise OptionError(f"stride={stride!r}: expected a number of days above 0.")
+
+
+def window_starts(problem: Problem, window: int, stride: int) -> list[int]:
+    """First days of the windows that reach into the part that is kept.
+
+    Windows start at multiples of the stride counted from the first day of the
+    whole field, so that two tiles use the same ones; at its ends they are
+    shifted to lie inside.
+    """
+    days = problem.cells[0]
+    first, last = problem.keep[0].start, problem.keep[0].stop
+    aligned = range(-int(days[0]) % stride - window - stride, len(days), stride)
+    reaching = [s for s in aligned if s + window > first and s < last]
+    return sorted({min(max(s, 0), len(days) - window) for s in reaching})
+
+
+def _slide(
+    network: WindowNetwork,
+    problem: Problem,
+    first: torch.Tensor,
+    y: np.ndarray,
+    starts: Sequence[int],
+) -> torch.Tensor:
+    """Solve every window and join them in time by a taper, over the kept days."""
+    import torch
+
+    device = first.device
+    values = torch.as_tensor(y.astype("float32"), device=device)
+    observed = torch.as_tensor(problem.observed, device=device)
+    sea = torch.as_tensor(problem.sea.copy(), device=device)
+    begin, end = problem.keep[0].start, problem.keep[0].stop
+    total = first.new_zeros((end - begin, *first.shape[1:]))
+    share = first.new_zeros(end - begin)
+    taper = network.taper(first)
+    for group in range(0, len(starts), WINDOWS_AT_ONCE):
+        some = starts[group : group + WINDOWS_AT_ONCE]
+        cut = [slice(s, s + network.window) for s in some]
+        estimates = network.reconstruct(
+            torch.stack([first[c] for c in cut]),
+            torch.stack([values[c] for c in cut]),
+            torch.stack([observed[c] for c in cut]),
+            sea=sea,
+        )
+        for s, estimate in zip(some, estimates, strict=True):
+            low, high = max(s, begin), min(s + network.window, end)
+            of, into = slice(low - s, high - s), slice(low - begin, high - begin)
+            total[into] += taper[of, None, None] * estimate[of]
+            share[into] += taper[of]
+    return total / share[:, None, None]
+
+
+@lru_cache(maxsize=4)
+def _network(reference: WeightsRef, device: str) -> WindowNetwork:
+    """The network of some weights on a device, built once per process."""
+    method = cast(type[WindowMethod[Any]], METHODS[reference.card.method])
+    network = method.network_type().from_config(reference.card.config)
+    network.load_state_dict(reference.load())
+    return network.to(device).eval().requires_grad_(False)

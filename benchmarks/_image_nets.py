@@ -52,10 +52,10 @@ RECIPES = {
         "2s",
         "lstm",
         True,
-        Settings(2400, 3e-3, 1.0, 3, 100, precision="bfloat16"),
-        48,
+        Settings(6000, 2e-3, 1.0, 4, 200, "bfloat16"),
+        64,
         "2s-fp",
-        {"hidden": 40, "steps": 8},
+        {"hidden": 40, "steps": 8, "sees_state": True},
     ),
 }
 

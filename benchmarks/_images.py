@@ -73,11 +73,31 @@ class Images:
         self.middle = self.middle.float()
 
     def batch(self, count: int, generator: torch.Generator) -> Seen:
-        """Training images drawn at random, shifted by up to two pixels, with new holes."""
+        """Training images drawn at random, warped a little, with new holes."""
         some = torch.randint(TRAINING - HELD, (count,), generator=generator)
-        shift = torch.randint(-2, 3, (2,), generator=generator).tolist()
-        images = self.training[some].roll(shift, (1, 2))  # the margin is empty
-        return look(images, generator)
+        return look(self._warped(self.training[some], generator), generator)
+
+    def _warped(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Each image turned, sheared, stretched and shifted at random, by little."""
+
+        def draw(most: float) -> Tensor:
+            return most * (2 * torch.rand(len(images), generator=generator) - 1)
+
+        turn, shear = draw(0.14), draw(0.1)  # radians; about 8 degrees
+        wide, high = 1 + draw(0.08), 1 + draw(0.08)
+        right, down = draw(2 / 14), draw(2 / 14)  # of half an image: two pixels
+        rows = [
+            torch.stack([wide * turn.cos(), shear - turn.sin(), right], 1),
+            torch.stack([turn.sin(), high * turn.cos(), down], 1),
+        ]
+        grid = functional.affine_grid(
+            torch.stack(rows, 1), [len(images), 1, SIDE, SIDE], align_corners=False
+        )
+        empty = float(images.min())  # beyond the edge: paper
+        moved = functional.grid_sample(
+            images[:, None] - empty, grid, mode="bicubic", align_corners=False
+        )
+        return (moved[:, 0] + empty).clamp(empty, float(images.max()))
 
     @property
     def states(self) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from xinverse.dynamics import Lorenz63
 from xinverse.operators import Mask, Operator
-from xinverse.priors import DynamicsPrior, KroneckerGaussian, Prior, ProjectionPrior
+from xinverse.priors import DynamicsPrior, KroneckerGaussian, Prior, ProjectionPrior, White
 from xinverse.priors.two_scale import TwoScale
 from xinverse.solvers import (
     LBFGS,
@@ -1030,6 +1030,18 @@ def test_untrained_it_returns_the_background():
     assert solution.iterations == 5
     assert solution.converged
     torch.testing.assert_close(solution.state, x0, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("sees_state", [False, True])
+def test_a_state_that_fits_its_observations_is_seen_where_that_is_asked_for(sees_state):
+    """Two states without a gradient: the cell knows them apart only if it sees them."""
+    torch.manual_seed(0)
+    solver = LSTMSolver(2, 4, 1, sees_state=sees_state)
+    torch.nn.init.normal_(solver.update.weight)
+    x0, _, operator = fields((1, 2, 6, 7), torch.float32)
+    cost = VariationalCost(White(), 1.0, 1e-12)
+    steps = [solver(cost, x, operator(x), operator).state - x for x in (x0, x0.flip(2))]
+    assert torch.allclose(*steps, atol=1e-5) == (not sees_state)
 
 
 def test_a_step_does_not_depend_on_the_size_of_the_tile():

@@ -94,6 +94,9 @@ class LSTMSolver(DescentSolver):
         Which of the convolved axes close on themselves.
     gain : float
         :math:`\alpha`, at first, of both halves of the gradient; learned.
+    sees_state : bool
+        Let the cell see the state too. The paper's cell sees the gradient alone, and so
+        knows of a state that fits its observations only what the prior makes of it.
     """
 
     minimises = False
@@ -108,15 +111,17 @@ class LSTMSolver(DescentSolver):
         channel: int | None = 1,
         periodic: Sequence[bool] | None = None,
         gain: float = 1.0,
+        sees_state: bool = False,
     ) -> None:
         super().__init__(steps)
-        self.cell = ConvLSTMCell(2 * channels, hidden, rank=rank, periodic=periodic)
+        inputs = (3 if sees_state else 2) * channels
+        self.cell = ConvLSTMCell(inputs, hidden, rank=rank, periodic=periodic)
         self.update = Convolution(hidden, channels, rank=rank, periodic=periodic)
         # Untrained, the solver returns the background.
         for parameter in self.update.parameters():
             nn.init.zeros_(parameter)
         self.gain = nn.Parameter(torch.full((2,), float(gain)))
-        self.channel = channel
+        self.channel, self.sees_state = channel, sees_state
 
     def begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden state and cell, zero."""
@@ -125,16 +130,18 @@ class LSTMSolver(DescentSolver):
     def step(
         self,
         number: int,  # noqa: ARG002  the cell keeps its own count
-        x: Tensor,  # noqa: ARG002  and sees the gradient only
+        x: Tensor,
         gradient: CostGradient,
         carried: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """What the cell makes of the gradient."""
-        halves = [
+        inputs = [
             gain * to_channels(half, self.channel)
             for gain, half in zip(
                 self.gain, (gradient.observation, gradient.prior), strict=True
             )
         ]
-        carried = self.cell(torch.cat(halves, 1), carried)
+        if self.sees_state:
+            inputs.append(to_channels(x, self.channel))
+        carried = self.cell(torch.cat(inputs, 1), carried)
         return -from_channels(self.update(carried[0]), self.channel), carried

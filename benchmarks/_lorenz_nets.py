@@ -28,13 +28,13 @@ class Recipe:
     batch: int
     first: Settings | None = None  # the prior alone, as a one-step fixed point, before the rest
     first_batch: int = 0
-    last: Settings | None = None  # with more iterations of the solver, after the rest
-    last_steps: int = 0
+    # After the rest, with more iterations of the solver.
+    later: tuple[tuple[int, Settings], ...] = ()
 
     @property
-    def steps(self) -> int:
-        """Iterations of the solver when all is learned."""
-        return self.last_steps or int(self.solver["steps"])
+    def phases(self) -> list[tuple[int, Settings]]:
+        """Iterations of the solver, and how it is trained with them, in their order."""
+        return [(int(self.solver["steps"]), self.settings), *self.later]
 
 
 # Which axes the convolutions see. Lorenz-96 has its times in blocks of four, from one
@@ -68,8 +68,10 @@ RECIPES = {
         4,
         Settings(1200, 5e-3, every=300, precision="bfloat16"),
         6,
-        Settings(500, 1.5e-3, warm_steps=14, every=100, precision="bfloat16"),
-        14,
+        (
+            (14, Settings(500, 1.5e-3, warm_steps=14, every=100, precision="bfloat16")),
+            (20, Settings(300, 8e-4, warm_steps=20, every=100, precision="bfloat16")),
+        ),
     ),
 }
 
@@ -110,7 +112,7 @@ def weights_file(system: System, row: str, seed: int) -> Path:
 def trained(system: System, row: str, seed: int) -> VariationalNet:
     """A network with its weights."""
     model = network(system, row)
-    model.solver.steps = RECIPES[system.number, row].steps
+    model.solver.steps = RECIPES[system.number, row].phases[-1][0]
     model.load_state_dict(load_file(weights_file(system, row, seed)), strict=False)
     return model.requires_grad_(False)
 

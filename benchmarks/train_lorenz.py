@@ -70,10 +70,7 @@ def main() -> None:
             **common,
         )
         print(f"{time.time() - started:6.0f} s  FP(1) {history[-1]['loss']:.3e}", flush=True)
-    phases = [(model.steps, recipe.settings, "")]
-    if recipe.last is not None:
-        phases.append((recipe.steps, recipe.last, "-last"))
-    for number, (steps, settings, suffix) in enumerate(phases):
+    for number, (steps, settings) in enumerate(recipe.phases):
         model.solver.steps = steps
         drawn = batches(recipe.batch)
         train(
@@ -82,7 +79,7 @@ def main() -> None:
             settings,
             objective=objective,
             validate=validate,
-            checkpoint=arguments.cache / f"{stem}{suffix}.pt",
+            checkpoint=arguments.cache / f"{stem}-{steps}.pt",
             **common,
         )
     # What is not learned is not kept: the model of the dynamics makes itself.

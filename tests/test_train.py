@@ -356,6 +356,12 @@ def test_the_solver_may_be_plain_gradient_descent(truth, seen):
     assert not any("cell" in name for name in trained.network.state_dict())
 
 
+def test_the_solver_may_see_the_state(truth, seen, tmp_path):
+    options = SMALL | {"network": SMALL["network"] | {"sees_state": True}}
+    trained = xinverse.train("4dvarnet", truth, seen, **options)
+    assert same(load_model(trained.save(tmp_path / "seeing.safetensors")), trained)
+
+
 def test_a_lightning_trainer_goes_the_same_way(truth, seen, model, tmp_path):
     import lightning
 

@@ -96,6 +96,8 @@ class FourDVarNet(WindowNetwork, VariationalNet):
     solver : {"lstm", "gradient-descent"}
         The learned solver, or steps down the gradient whose lengths are learned:
         the same prior and the same cost without the network in between.
+    sees_state : bool
+        As `xinverse.solvers.LSTMSolver`.
     """
 
     def __init__(
@@ -105,10 +107,11 @@ class FourDVarNet(WindowNetwork, VariationalNet):
         solver_hidden: int = 24,
         steps: int = 6,
         solver: Literal["lstm", "gradient-descent"] = "lstm",
+        sees_state: bool = False,
     ) -> None:
         descent: VariationalSolver
         if solver == "lstm":
-            descent = LSTMSolver(window, solver_hidden, steps)
+            descent = LSTMSolver(window, solver_hidden, steps, sees_state=sees_state)
         elif solver == "gradient-descent":
             descent = GradientDescent(0.1, steps, learned=True)
         else:
@@ -120,6 +123,7 @@ class FourDVarNet(WindowNetwork, VariationalNet):
             "solver_hidden": solver_hidden,
             "steps": steps,
             "solver": solver,
+            "sees_state": sees_state,
         }
         self.window = window
 
@@ -128,7 +132,9 @@ class FourDVarNet(WindowNetwork, VariationalNet):
         """Build the network that a model card describes."""
         names = ("window", "prior_hidden", "solver_hidden", "steps")
         sizes = {name: int(config[name]) for name in names}
-        return cls(**sizes, solver=config.get("solver", "lstm"))
+        # Cards of the first weights say neither.
+        others = {name: config[name] for name in ("solver", "sees_state") if name in config}
+        return cls(**sizes, **others)
 
     def reconstruct(
         self,

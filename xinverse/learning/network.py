@@ -131,7 +131,7 @@ class FourDVarNet(WindowNetwork, VariationalNet):
     def from_config(cls, config: Mapping[str, Any]) -> FourDVarNet:
         """Build the network that a model card describes."""
         names = ("window", "prior_hidden", "solver_hidden", "steps")
-        sizes = {name: int(config[name]) for name in names}
+        sizes: dict[str, Any] = {name: int(config[name]) for name in names}
         # Cards of the first weights say neither.
         others = {name: config[name] for name in ("solver", "sees_state") if name in config}
         return cls(**sizes, **others)

@@ -107,8 +107,9 @@ class TwoLayerQG(nn.Module):
             1,
         ) / determinant.unsqueeze(1)
         inverse[..., 0, 0] = 0.0  # the mean stream function is arbitrary
-        radius = torch.sqrt(k**2 + ell**2) / math.pi
-        # Exponential filter of Arbic & Flierl (2004): 1 up to 0.65 of the Nyquist wavenumber.
+        # Exponential filter of Arbic & Flierl (2004): 1 up to 0.65 of the largest wavenumber,
+        # which is here the one up to which the two-thirds rule lets the flow carry.
+        radius = torch.sqrt(k**2 + ell**2) / (2 * math.pi / 3)
         smooth = torch.exp(-23.6 * (radius - 0.65).clamp(min=0) ** 4 / 0.35**4)
         keep = (k.abs() < 2 * math.pi / 3) & (ell.abs() < 2 * math.pi / 3)
         layers = torch.tensor([1.0, 0.0], dtype=torch.float64).reshape(1, 2, 1, 1)

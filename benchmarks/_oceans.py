@@ -1,0 +1,79 @@
+"""Simulated oceans: those that the sea level weights learn from, and those they never see."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from xinverse.osse import Ocean, draw_ocean, observe, simulate
+
+SPACING_KM = (8.0, 28.0)
+TRAINING = tuple(range(24))
+UNSEEN = (200, 201, 202)  # parameters within the range of the training
+SIZE, DAYS, SPINUP = 64, 240, 500
+# Outside: a weak, broad flow further north than any ocean of the training.
+OUTSIDE = Ocean(
+    spacing_km=20.0,
+    rossby_radius_km=42.0,
+    shear=0.06,
+    latitude=55.0,
+    drag=0.6e-7,
+    depth_ratio=0.35,
+)
+# Observing systems of the training; each half of a run is seen by one.
+SYSTEMS = (
+    ("nadir:1",),
+    ("nadir:2",),
+    ("nadir:3",),
+    ("nadir:4",),
+    ("nadir:4",),
+    ("nadir:5",),
+    ("nadir:2", "swot"),
+    ("nadir:4", "swot"),
+    ("nadir:4", "swot"),
+)
+
+
+def training_runs(cache: Path) -> list[xr.DataArray]:
+    """Sea level of the oceans to learn from."""
+    oceans = [draw_ocean(seed, SPACING_KM) for seed in TRAINING]
+    return _runs(oceans, cache / "training.zarr", seed=7)
+
+
+def unseen_runs(cache: Path) -> dict[str, xr.DataArray]:
+    """Sea level of the oceans to score on, by name."""
+    oceans = [draw_ocean(seed, SPACING_KM) for seed in UNSEEN]
+    runs = _runs([*oceans, replace(OUTSIDE)], cache / "unseen.zarr", seed=107)
+    return dict(zip([*map(str, UNSEEN), "outside"], runs, strict=True))
+
+
+def training_pairs(
+    cache: Path, seed: int
+) -> tuple[list[xr.DataArray], list[xr.DataArray], list[str]]:
+    """Truths, what is seen of them, and by what in words."""
+    rng = np.random.default_rng(seed)
+    truths, seen, words = [], [], []
+    for number, run in enumerate(training_runs(cache)):
+        for half in range(2):
+            systems = SYSTEMS[rng.integers(len(SYSTEMS))]
+            noise = float(rng.uniform(0.01, 0.03))
+            truth = run.isel(time=slice(half * DAYS // 2, (half + 1) * DAYS // 2))
+            l3 = observe(truth, list(systems), noise=noise, seed=1000 + 10 * number + half)
+            truths.append(truth)
+            seen.append(l3[truth.name].load())
+            words.append(f"ocean {number}: {', '.join(systems)}, {100 * noise:.1f} cm")
+    return truths, seen, words
+
+
+def _runs(oceans: list[Ocean], store: Path, seed: int) -> list[xr.DataArray]:
+    if not store.exists():
+        simulate(oceans, store, days=DAYS, spinup=SPINUP, size=SIZE, seed=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
+        return [
+            xr.open_zarr(store, group=f"ocean_{i}")["ssh"].load() for i in range(len(oceans))
+        ]

@@ -113,6 +113,8 @@ def rows(system: System, seed: int, quick: bool) -> list[dict[str, object]]:
         "model, gradient descent": (lambda w: descend(system, w), True),
         "model, L-BFGS": (lambda w: quasi_newton(system, w), True),
     }
+    if system.number == 96:  # where its learned rows start
+        methods["optimal interpolation"] = (lambda w: w.background, False)
     for name, net in nets.items():
         methods[name] = (lambda w, net=net: estimate(net, w), False)
     if system.number == 63:  # ten days of Lorenz-96 are too long to be shot through

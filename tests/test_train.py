@@ -195,19 +195,21 @@ def test_a_truth_is_seen_through_the_gaps_and_errors_of_other_dates(truth, seen)
     assert moved.attrs == seen.attrs
 
 
-def test_only_boxes_are_read(truth, seen, tmp_path):
+def test_only_boxes_are_read(truth, seen, tmp_path, monkeypatch):
     """From a store, without dask: never more than a patch at once."""
+    monkeypatch.setattr("xinverse.verbs.training_regions.IN_MEMORY", 0)
     xr.Dataset({"truth": truth, "seen": seen}).chunk(time=5).to_zarr(
         tmp_path / "osse.zarr", consolidated=False
     )
     lazy = xr.open_zarr(tmp_path / "osse.zarr", chunks=None, consolidated=False)
     whole = region(truth, seen)
     background = xr.zeros_like(seen)
-    found = region(lazy["truth"], lazy["seen"], background=background)
+    fields = lazy["truth"], lazy["seen"]
+    found = region(*fields, background=background)
     box = (slice(3, 8), slice(2, 9), slice(0, 5))
     np.testing.assert_array_equal(found.cut(box)["y"], whole.cut(box)["y"])
-    for name in ("truth", "seen"):  # still on disk
-        assert not lazy[name].variable._in_memory
+    for field in fields:  # still on disk
+        assert not field.variable._in_memory
 
 
 def test_lazy_fields_leave_their_background_on_disk(truth, seen, tmp_path):

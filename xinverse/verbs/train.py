@@ -232,7 +232,7 @@ def train(
         jobs, tokens = [], []
         for number, (x, y, b) in enumerate(pairs):
             for shift in range(mask_shifts + 1):
-                seen = shifted(x, y, shift, mask_shifts)
+                seen = shifted(x, y, shift, mask_shifts, dims)
                 job, region, token = make_region(
                     x,
                     seen,

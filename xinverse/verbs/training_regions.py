@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xinverse.errors import DataError, GridError, OptionError
+from xinverse.fields.axes import find_axes
 from xinverse.files import open_lazily, write
 from xinverse.methods.learned import normalisation
 from xinverse.scores.alignment import check_units
@@ -26,21 +27,17 @@ BLOCK = (3, 12, 12)  # cells along (time, y, x) that are withheld together
 
 
 def shifted(
-    truth: xr.DataArray | None, seen: xr.DataArray, shift: int, shifts: int
+    truth: xr.DataArray | None,
+    seen: xr.DataArray,
+    shift: int,
+    shifts: int,
+    dims: Mapping[str, Hashable] | None = None,
 ) -> xr.DataArray:
     """The truth seen through gaps and errors of other dates, the same distance apart."""
     if truth is None or not shift:
         return seen
-    time = prepare(
-        seen,
-        seen._to_temp_dataset(),
-        "oi",
-        weights=None,
-        mask=None,
-        dims=None,
-        tile="auto",
-        options={},
-    ).field.axes.time
+    time = find_axes(seen, dims).time
+    truth, seen = _lazy(truth), _lazy(seen)
     moved = shift * seen.sizes[time] // (shifts + 1)
     errors = (seen - truth).roll({time: moved}, roll_coords=False)
     return (truth + errors).rename(seen.name).assign_attrs(seen.attrs)
@@ -61,6 +58,7 @@ def make_region(
     progress: bool,
 ) -> tuple[Job, Region, str]:
     """One field to learn from, nothing of it read but some days."""
+    given, seen = seen, _lazy(seen)
     job = prepare(
         seen,
         seen._to_temp_dataset(),
@@ -101,12 +99,15 @@ def make_region(
         for d, c in ((field.axes.y, field.grid.y), (field.axes.x, field.grid.x))
         if c[0] > c[-1]
     }
-    parts = {"y": seen, "truth": truth, "background": background, "withheld": hidden}
+    # As it was given, a store is read without dask; packed values have to be unpacked first.
+    plain = given.dtype.kind == "f" and given.attrs == seen.attrs
+    y = given if plain else seen
+    parts = {"y": y, "truth": truth, "background": background, "withheld": hidden}
     read = {
         what: _reader(da.isel(turn), field.dims) for what, da in parts.items() if da is not None
     }
     days = np.unique(np.linspace(0, field.grid.shape[0] - 1, DAYS_LOOKED_AT).astype(int))
-    sample = seen.transpose(*field.dims).isel({field.axes.time: days}).to_numpy()
+    sample = y.transpose(*field.dims).isel({field.axes.time: days}).to_numpy()
     sea = (
         np.ones(field.grid.shape[1:], bool)
         if job.sea is None
@@ -135,6 +136,11 @@ def make_region(
         split=shape[0] - round(validation * shape[0]),
     )
     return job, region, token.hexdigest()[:16]
+
+
+def _lazy(da: xr.DataArray) -> xr.DataArray:
+    """With dask, where the whole would take too much memory."""
+    return da.chunk("auto") if da.chunks is None and da.nbytes > IN_MEMORY else da
 
 
 def _reader(da: xr.DataArray, dims: Sequence[Hashable]) -> Reader:
@@ -175,11 +181,8 @@ def _interpolated(
     store: Path,
     progress: bool,
 ) -> xr.DataArray:
-    lazy = kept.chunks is not None
-    if not lazy and kept.nbytes > IN_MEMORY:
-        kept, lazy = kept.chunk("auto"), True
     given: dict[str, Any] = {"method": "oi", "mask": mask, "dims": dims, "tolerance": 1e-5}
-    if not lazy:
+    if kept.chunks is None:
         filled = interpolate(kept, **given, **scales, progress=progress)
         return cast(xr.DataArray, filled)  # one variable in, no error asked for
     if store.exists():

@@ -301,8 +301,15 @@ def test_a_folder_of_another_training_is_refused(truth, seen, tmp_path):
     with pytest.raises(OptionError, match=r"holds another training: seed differ \(seed is 0"):
         xinverse.train("4dvarnet", truth, seen, **SMALL, folder=tmp_path, seed=1)
     other = (2 * seen).assign_attrs(seen.attrs)
-    with pytest.raises(OptionError, match="data differ"):
+    with pytest.raises(OptionError, match="fields differ"):
         xinverse.train("4dvarnet", truth, other, **SMALL, folder=tmp_path)
+    for option in ({"length_scale": 60.0}, {"noise": 0.05}, {"validation": 0.3}):
+        with pytest.raises(OptionError, match=f"{next(iter(option))} differ"):
+            xinverse.train("4dvarnet", truth, seen, **(SMALL | option), folder=tmp_path)
+    with pytest.raises(OptionError, match="fields differ"):
+        xinverse.train("4dvarnet", truth, seen, background=0 * truth, **SMALL, folder=tmp_path)
+    with pytest.raises(OptionError, match="fields differ"):
+        xinverse.train("4dvarnet", truth * 1.5, seen, **SMALL, folder=tmp_path)
 
 
 # Losses and methods ---------------------------------------------------------------------

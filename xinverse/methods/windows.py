@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -12,7 +12,7 @@ import numpy as np
 
 from xinverse.errors import GridError, OptionError
 from xinverse.fields.grid import Grid
-from xinverse.methods.base import METHODS, Method, Problem
+from xinverse.methods.base import Method, Problem
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xinverse.learning.network import WindowNetwork
     from xinverse.weights import ModelCard, WeightsRef
 
-__all__ = ["Start", "WindowMethod", "check_stride", "window_starts"]
+__all__ = ["Start", "WindowMethod", "build_network", "check_stride", "window_starts"]
 
 # Cells of context beyond which the network's answer no longer changes noticeably.
 NETWORK_HALO = 24
@@ -183,7 +183,22 @@ def _slide(
 @lru_cache(maxsize=4)
 def _network(reference: WeightsRef, device: str) -> WindowNetwork:
     """The network of some weights on a device, built once per process."""
-    method = cast(type[WindowMethod[Any]], METHODS[reference.card.method])
-    network = method.network_type().from_config(reference.card.config)
-    network.load_state_dict(reference.load())
-    return network.to(device).eval().requires_grad_(False)
+    return build_network(reference.card, reference.load()).to(device)
+
+
+def build_network(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> WindowNetwork:
+    """The network that a card describes, with its weights, to be used and not trained.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Its ``config`` holds the sizes.
+    tensors : mapping
+        The weights, by the network's own names.
+    """
+    from xinverse.methods.registry import find
+
+    method = cast(WindowMethod[Any], find(card.method))
+    network = method.network_type().from_config(card.config)
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False)

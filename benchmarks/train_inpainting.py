@@ -2,9 +2,10 @@
 
     python benchmarks/train_inpainting.py [ROW ...] [--seed N]
 
-Rows: ae (the autoencoder alone), pca-lstm, ae-fp, ae-lstm, ae-joint, 2s-fp, 2s-joint; all of
-them, in this order, where none is named. Writes ``inpainting-ROW-N.safetensors`` into
-``benchmarks/weights``. Goes on from a checkpoint where there is one.
+Rows: ae (the autoencoder alone), pca-lstm, ae-fp, ae-lstm, ae-joint, 2s-fp, 2s-first (the prior
+that the last begins with), 2s-joint; all of them, in this order, where none is named. Writes
+``inpainting-ROW-N.safetensors`` into ``benchmarks/weights``. Goes on from a checkpoint where
+there is one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
 
     def validate(model: VariationalNet) -> float:
         with torch.no_grad():
-            found = score(model, images, held)
+            found = score(row, model, images, held)
         words = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
         print(f"{time.time() - started:6.0f} s  {words}", flush=True)
         return found["I"]

@@ -32,6 +32,13 @@ class Recipe:
     begin: Literal["interpolated", "seen"] = "interpolated"
     start: str | None = None  # the row whose prior this one starts from
     options: dict[str, Any] = field(default_factory=dict)
+    # After the rest, with more iterations of the solver.
+    later: tuple[tuple[int, Settings], ...] = ()
+
+    @property
+    def phases(self) -> list[tuple[int, Settings]]:
+        """Iterations of the solver, and how it is trained with them, in their order."""
+        return [(self.options.get("steps", 1), self.settings), *self.later]
 
 
 def _brief(steps: int, rate: float, **others: Any) -> Settings:
@@ -57,9 +64,11 @@ RECIPES = {
         "2s",
         "lstm",
         True,
-        _brief(6000, 2e-3, warm_steps=4, every=200),
+        # The weights in the repository: the first 2,800 steps of a schedule of 6,000.
+        _brief(2800, 2e-3, warm_steps=4, every=200),
         start="2s-first",
         options={"hidden": 40, "steps": 8, "sees_state": True},
+        later=((12, _brief(1800, 1.2e-3, warm_steps=12, every=200)),),
     ),
 }
 
@@ -79,7 +88,8 @@ def network(row: str, images: Images) -> VariationalNet:
     made = prior(recipe.prior, images)
     if recipe.solver == "fp":
         return VariationalNet(made, FixedPoint(steps=1), joint=recipe.joint)
-    return VariationalNet(made, LSTMSolver(4, **recipe.options), joint=recipe.joint)
+    options = recipe.options | {"steps": recipe.phases[-1][0]}
+    return VariationalNet(made, LSTMSolver(4, **options), joint=recipe.joint)
 
 
 def weights_file(row: str, seed: int) -> Path:

@@ -29,33 +29,46 @@ class Recipe:
     joint: bool
     settings: Settings
     batch: int = 64
+    begin: Literal["interpolated", "seen"] = "interpolated"
     start: str | None = None  # the row whose prior this one starts from
     options: dict[str, Any] = field(default_factory=dict)
+    # After the rest, with more iterations of the solver.
+    later: tuple[tuple[int, Settings], ...] = ()
+
+    @property
+    def phases(self) -> list[tuple[int, Settings]]:
+        """Iterations of the solver, and how it is trained with them, in their order."""
+        return [(self.options.get("steps", 1), self.settings), *self.later]
 
 
+def _brief(steps: int, rate: float, **others: Any) -> Settings:
+    return Settings(steps, rate, precision="bfloat16", **others)
+
+
+_SOLVER = {"hidden": 16, "steps": 10, "sees_state": True}
 RECIPES = {
-    "ae": Recipe("ae", "fp", True, Settings(4000, 1e-3, every=1000, precision="bfloat16"), 128),
-    "pca-lstm": Recipe("pca", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200, "bfloat16"), 32),
-    "ae-fp": Recipe(
-        "ae", "fp", True, Settings(4000, 1e-3, every=1000, precision="bfloat16"), 128
+    "ae": Recipe("ae", "fp", True, _brief(4000, 1e-3, every=1000), 128, "seen"),
+    "pca-lstm": Recipe(
+        "pca", "lstm", False, _brief(1500, 3e-3, every=300), 32, options=_SOLVER
     ),
+    "ae-fp": Recipe("ae", "fp", True, _brief(4000, 1e-3, every=1000), 128),
     "ae-lstm": Recipe(
-        "ae", "lstm", False, Settings(800, 5e-3, 5.0, 5, 200, "bfloat16"), 32, "ae"
+        "ae", "lstm", False, _brief(1500, 3e-3, every=300), 32, start="ae", options=_SOLVER
     ),
     "ae-joint": Recipe(
-        "ae", "lstm", True, Settings(800, 2e-3, 5.0, 5, 200, "bfloat16"), 32, "ae"
+        "ae", "lstm", True, _brief(1500, 2e-3, every=300), 32, start="ae", options=_SOLVER
     ),
-    "2s-fp": Recipe(
-        "2s", "fp", True, Settings(4000, 4e-3, every=500, precision="bfloat16"), 64
-    ),
+    "2s-fp": Recipe("2s", "fp", True, _brief(2500, 4e-3, every=500)),
+    "2s-first": Recipe("2s", "fp", True, _brief(4000, 4e-3, every=500), begin="seen"),
     "2s-joint": Recipe(
         "2s",
         "lstm",
         True,
-        Settings(6000, 2e-3, 1.0, 4, 200, "bfloat16"),
-        64,
-        "2s-fp",
-        {"hidden": 40, "steps": 8, "sees_state": True},
+        # The weights in the repository: the first 2,800 steps of a schedule of 6,000.
+        _brief(2800, 2e-3, warm_steps=4, every=200),
+        start="2s-first",
+        options={"hidden": 40, "steps": 8, "sees_state": True},
+        later=((12, _brief(1800, 1.2e-3, warm_steps=12, every=200)),),
     ),
 }
 
@@ -75,8 +88,7 @@ def network(row: str, images: Images) -> VariationalNet:
     made = prior(recipe.prior, images)
     if recipe.solver == "fp":
         return VariationalNet(made, FixedPoint(steps=1), joint=recipe.joint)
-    options = {"hidden": 5, "steps": 12} | recipe.options
-
+    options = recipe.options | {"steps": recipe.phases[-1][0]}
     return VariationalNet(made, LSTMSolver(4, **options), joint=recipe.joint)
 
 
@@ -92,17 +104,17 @@ def trained(row: str, images: Images, seed: int) -> VariationalNet:
     return model.requires_grad_(False)
 
 
-def start(model: VariationalNet, images: Images, seen: Seen) -> torch.Tensor:
-    """Where a solver starts: optimal interpolation, or for FP(1) what was seen."""
-    return seen.y if isinstance(model.solver, FixedPoint) else images.background(seen)
+def start(row: str, images: Images, seen: Seen) -> torch.Tensor:
+    """Where the solver of a row starts: optimal interpolation, or what was seen."""
+    return seen.y if RECIPES[row].begin == "seen" else images.background(seen)
 
 
 def estimate(
-    model: VariationalNet, images: Images, seen: Seen, at_once: int = 250
+    row: str, model: VariationalNet, images: Images, seen: Seen, at_once: int = 250
 ) -> torch.Tensor:
     """Reconstructions of many images."""
     parts = [seen[k : k + at_once] for k in range(0, len(seen), at_once)]
-    return torch.cat([model(start(model, images, s), s.y, s.operator) for s in parts])
+    return torch.cat([model(start(row, images, s), s.y, s.operator) for s in parts])
 
 
 def objective(row: str, images: Images) -> Callable[[VariationalNet, Seen, int], torch.Tensor]:
@@ -114,7 +126,7 @@ def objective(row: str, images: Images) -> Callable[[VariationalNet, Seen, int],
 
     def reconstruct(model: VariationalNet, seen: Seen, steps: int) -> torch.Tensor:
         count = 1 if recipe.solver == "fp" else steps
-        x0 = start(model, images, seen)
+        x0 = start(row, images, seen)
         found = model(x0, seen.y, seen.operator, steps=count, mode="unroll")
         weight = 0.05 if recipe.joint else 0.0
         return joint_loss(
@@ -124,9 +136,9 @@ def objective(row: str, images: Images) -> Callable[[VariationalNet, Seen, int],
     return represent if row == "ae" else reconstruct
 
 
-def score(model: VariationalNet, images: Images, seen: Seen) -> dict[str, float]:
+def score(row: str, model: VariationalNet, images: Images, seen: Seen) -> dict[str, float]:
     """R-, I- and P-score."""
     projected = model.project(seen.truth)
-    return scores(estimate(model, images, seen), seen) | {
+    return scores(estimate(row, model, images, seen), seen) | {
         "P": float((projected - seen.truth).square().mean())
     }

@@ -2,7 +2,8 @@
 
 The settings of the supplementary material of Fablet, Drumetz and Rousseau (2020): one long
 series, of which the windows for training are drawn from the first three quarters and those for
-the test from the rest; a noise of variance 2. Scores are normalised by the variance of the
+the test from the rest; a noise of variance 2. To train longer the series goes on after the part
+of the test. Scores are normalised by the variance of the
 components about their means, averaged over the components.
 """
 
@@ -56,9 +57,12 @@ class System:
     ----------
     number : {63, 96}
         Which.
+    longer : int
+        Time steps after the part of the test. Where there are some, windows for training are
+        drawn from them; means, scale and covariance stay those of the first part.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, longer: int = 0) -> None:
         self.number = number
         self.model: Dynamics = Lorenz63() if number == 63 else Lorenz96()
         self.dt = 0.01 if number == 63 else 0.05
@@ -67,8 +71,12 @@ class System:
         self.seen = 3 if number == 63 else 20  # of the components, whenever there is a look
         self.test_windows = 2000 if number == 63 else 256
         length = 20000 if number == 63 else 10000
-        series = integrate(number, self.components, self.dt, length)
+        series = integrate(number, self.components, self.dt, length + longer)
         self.split = 3 * length // 4
+        self.parts = {
+            "training": (length, length + longer) if longer else (0, self.split),
+            "test": (self.split, length),
+        }
         training = series[: self.split]
         self.mean = training.mean(0)
         self.scale = (training - self.mean).square().mean().sqrt()
@@ -84,7 +92,7 @@ class System:
 
     def draw(self, count: int, generator: torch.Generator, *, test: bool = False) -> Windows:
         """Windows at random times of either part of the series, with new noise."""
-        first, last = (self.split, len(self.series)) if test else (0, self.split)
+        first, last = self.parts["test" if test else "training"]
         starts = torch.randint(first, last - LENGTH + 1, (count,), generator=generator)
         truth = self.series[starts[:, None] + torch.arange(LENGTH)]
         order = torch.rand(count, LENGTH, self.components, generator=generator).argsort(-1)

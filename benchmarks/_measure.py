@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,17 @@ def measured() -> Iterator[Cost]:
     yield cost
     cost.seconds = time.perf_counter() - start
     cost.peak_mib = peak_mib()
+
+
+def seconds(work: Callable[[], Any], repeats: int) -> float:
+    """Of the fastest of some runs, after one that is not counted."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
 def peak_mib() -> float:

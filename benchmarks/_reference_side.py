@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import ocean4dvarnet.utils as reference_utils
 import pytorch_lightning as pl
 import torch
 import xarray as xr
-from _measure import measured
+from _measure import measured, seconds
 
 warnings.filterwarnings("ignore")
 
@@ -91,17 +90,6 @@ def checkpoint(network: Any, path: Path) -> None:
     writer = trainer()
     writer.strategy.connect(network)
     writer.save_checkpoint(path)
-
-
-def seconds(work: Any, repeats: int) -> float:
-    """Of the fastest of some runs, after one that is not counted."""
-    work()
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
 
 
 def train_step(case: dict[str, Any], y: np.ndarray, truth: np.ndarray) -> Any:

@@ -144,7 +144,7 @@ def table(
     for name, row in ROWS.items():
         if weights_file(row, seed).exists():
             net = made[name] = trained(row, images, seed)
-            methods[name] = lambda seen, net=net: score(net, images, seen)
+            methods[name] = lambda seen, net=net, row=row: score(row, net, images, seen)
     rows = []
     for name, method in methods.items():
         found, began = [], time.perf_counter()
@@ -235,9 +235,13 @@ def examples(made: dict[str, Any], images: Images, seen: Seen) -> None:
         "seen": torch.where(some.observed, some.y, torch.nan),
         "interpolation": images.background(some),
         "Lasso": made["dictionary, Lasso"].fill(some),
-        "PCA, LSTM": estimate(made["PCA, LSTM"], images, some),
-        "two-scale, FP(1)": estimate(made["two-scale network, FP(1), joint"], images, some),
-        "two-scale, LSTM": estimate(made["two-scale network, LSTM, joint"], images, some),
+        "PCA, LSTM": estimate("pca-lstm", made["PCA, LSTM"], images, some),
+        "two-scale, FP(1)": estimate(
+            "2s-fp", made["two-scale network, FP(1), joint"], images, some
+        ),
+        "two-scale, LSTM": estimate(
+            "2s-joint", made["two-scale network, LSTM, joint"], images, some
+        ),
     }
     figure, axes = plt.subplots(len(panels), 10, figsize=(9, 5.6), layout="constrained")
     for line, (name, states) in zip(axes, panels.items(), strict=True):

@@ -18,7 +18,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from _measure import finish, measured
+from _measure import finish, measured, seconds
 from _report import parser
 
 import xinverse
@@ -182,16 +181,6 @@ def train_step(size: dict[str, Any], y: np.ndarray, truth: np.ndarray) -> Callab
         optimiser.step()
 
     return step
-
-
-def seconds(work: Callable[[], Any], repeats: int) -> float:
-    work()
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
 
 
 def apart(found: np.ndarray, expected: np.ndarray) -> float:

@@ -2,9 +2,10 @@
 
     python benchmarks/train_inpainting.py [ROW ...] [--seed N]
 
-Rows: ae (the autoencoder alone), pca-lstm, ae-fp, ae-lstm, ae-joint, 2s-fp, 2s-joint; all of
-them, in this order, where none is named. Writes ``inpainting-ROW-N.safetensors`` into
-``benchmarks/weights``. Goes on from a checkpoint where there is one.
+Rows: ae (the autoencoder alone), pca-lstm, ae-fp, ae-lstm, ae-joint, 2s-fp, 2s-first (the prior
+that the last begins with), 2s-joint; all of them, in this order, where none is named. Writes
+``inpainting-ROW-N.safetensors`` into ``benchmarks/weights``. Goes on from a checkpoint where
+there is one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -35,25 +37,29 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
     print(f"{row}: {count} parameters in the prior", flush=True)
     started = time.time()
 
-    def batch_at(step: int) -> Seen:
-        return images.batch(recipe.batch, torch.Generator().manual_seed(seed * 10**6 + step))
+    def batches(past: int) -> Callable[[int], Seen]:
+        return lambda step: images.batch(
+            recipe.batch, torch.Generator().manual_seed(seed * 10**6 + past + step)
+        )
 
     def validate(model: VariationalNet) -> float:
         with torch.no_grad():
-            found = score(model, images, held)
+            found = score(row, model, images, held)
         words = "  ".join(f"{name} {value:.3f}" for name, value in found.items())
         print(f"{time.time() - started:6.0f} s  {words}", flush=True)
         return found["I"]
 
-    train(
-        model,
-        batch_at,
-        recipe.settings,
-        objective=objective(row, images),
-        validate=validate,
-        checkpoint=cache / f"inpainting-{row}-{seed}.pt",
-        progress=sys.stderr.isatty(),
-    )
+    for number, (iterations, settings) in enumerate(recipe.phases):
+        model.solver.steps = iterations
+        train(
+            model,
+            batches(number * 10**5),
+            settings,
+            objective=objective(row, images),
+            validate=validate,
+            checkpoint=cache / f"inpainting-{row}-{seed}-{number}.pt",
+            progress=sys.stderr.isatty(),
+        )
     learned = {name for name, p in model.named_parameters() if p.requires_grad}
     if row == "ae-lstm":  # its prior was learned before
         learned |= {name for name, _ in model.cost.prior.named_parameters(prefix="cost.prior")}

@@ -42,44 +42,47 @@ def main() -> None:
     print(
         f"{count} parameters in the prior, {sum(p.numel() for p in model.parameters())} in all"
     )
-    # Windows of the training series that no batch draws: its generators have other seeds.
-    held = system.draw(128, torch.Generator().manual_seed(2**40 + seed))
     started = time.time()
-
-    def validate(model: VariationalNet) -> float:
-        found = score(model, held)
-        print(f"{time.time() - started:6.0f} s  R {found:.3e}", flush=True)
-        return found
-
     arguments.cache.mkdir(parents=True, exist_ok=True)
     stem = f"lorenz{system.number}-{row}-{seed}"
 
-    def batches(size: int) -> Callable[[int], Windows]:
-        return lambda step: system.draw(
-            size, torch.Generator().manual_seed(seed * 10**6 + step)
+    def batches(drawn: System, size: int, past: int = 0) -> Callable[[int], Windows]:
+        return lambda step: drawn.draw(
+            size, torch.Generator().manual_seed(seed * 10**6 + past + step)
         )
+
+    def validation(drawn: System) -> Callable[[VariationalNet], float]:
+        # Windows of the training series that no batch draws: its generators have other seeds.
+        held = drawn.draw(128, torch.Generator().manual_seed(2**40 + seed))
+
+        def validate(model: VariationalNet) -> float:
+            found = score(model, held)
+            print(f"{time.time() - started:6.0f} s  R {found:.3e}", flush=True)
+            return found
+
+        return validate
 
     common: dict[str, Any] = {"progress": sys.stderr.isatty()}
     if recipe.first is not None:
         history = train(
             model.cost.prior,
-            batches(recipe.first_batch),
+            batches(system, recipe.first_batch),
             recipe.first,
             objective=one_step,
             checkpoint=arguments.cache / f"{stem}-first.pt",
             **common,
         )
         print(f"{time.time() - started:6.0f} s  FP(1) {history[-1]['loss']:.3e}", flush=True)
-    for number, (steps, settings) in enumerate(recipe.phases):
-        model.solver.steps = steps
-        drawn = batches(recipe.batch)
+    for number, phase in enumerate(recipe.phases):
+        model.solver.steps = phase.iterations
+        drawn = System(system.number, phase.longer) if phase.longer else system
         train(
             model,
-            lambda step, past=number * 10**5, drawn=drawn: drawn(past + step),
-            settings,
+            batches(drawn, recipe.batch, number * 10**5),
+            phase.settings,
             objective=objective,
-            validate=validate,
-            checkpoint=arguments.cache / f"{stem}-{steps}.pt",
+            validate=validation(drawn),
+            checkpoint=arguments.cache / f"{stem}-{number}.pt",
             **common,
         )
     # What is not learned is not kept: the model of the dynamics makes itself.

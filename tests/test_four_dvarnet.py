@@ -137,9 +137,20 @@ def test_fields_that_the_weights_were_not_made_for(l3, change, error, text):
         change(l3.ssh).inverse.interpolate(method="4dvarnet")
 
 
+def test_half_of_the_precision_moves_a_map_by_thousandths(l3):
+    whole = l3.ssh.inverse.interpolate(method="4dvarnet")
+    half = l3.ssh.inverse.interpolate(method="4dvarnet", precision="bfloat16")
+    apart = float(((half - whole) ** 2).mean() ** 0.5 / whole.std())
+    assert 1e-5 < apart < 1e-2
+    assert half.dtype == whole.dtype
+    assert "precision='bfloat16'" in half.attrs["history"]
+
+
 def test_options_are_checked(l3):
     with pytest.raises(OptionError, match="gives no error"):
         l3.ssh.inverse.interpolate(method="4dvarnet", error=True)
     with pytest.raises(OptionError, match="stride"):
         l3.ssh.inverse.interpolate(method="4dvarnet", stride=0)
+    with pytest.raises(OptionError, match="precision='half': expected one of"):
+        l3.ssh.inverse.interpolate(method="4dvarnet", precision="half")
     assert "4dvarnet" in repr(xinverse.methods())

@@ -78,7 +78,7 @@ HEAVY = {
     "torch",
     "tqdm",
 }
-IMPORT_BUDGET = 0.3  # seconds on top of xarray
+IMPORT_BUDGET = 0.6  # of the time that importing xarray takes
 
 
 def room(path: Path) -> str:
@@ -289,14 +289,15 @@ def test_importing_any_module_outside_the_torch_rooms_brings_in_nothing_heavy():
 
 
 def test_importing_xinverse_is_quick():
+    """Beside what importing xarray takes: the machine may be slow, or busy with other tests."""
     code = """
 import time
-import xarray
 start = time.perf_counter()
+import xarray
+middle = time.perf_counter()
 import xinverse
-print(time.perf_counter() - start)
+print((time.perf_counter() - middle) / (middle - start))
 """
-    # The best of five: the machine may be busy with the other tests.
     best = min(float(run_python(code)) for _ in range(5))
     assert best < IMPORT_BUDGET
 

@@ -195,19 +195,21 @@ def test_a_truth_is_seen_through_the_gaps_and_errors_of_other_dates(truth, seen)
     assert moved.attrs == seen.attrs
 
 
-def test_only_boxes_are_read(truth, seen, tmp_path):
+def test_only_boxes_are_read(truth, seen, tmp_path, monkeypatch):
     """From a store, without dask: never more than a patch at once."""
+    monkeypatch.setattr("xinverse.verbs.training_regions.IN_MEMORY", 0)
     xr.Dataset({"truth": truth, "seen": seen}).chunk(time=5).to_zarr(
         tmp_path / "osse.zarr", consolidated=False
     )
     lazy = xr.open_zarr(tmp_path / "osse.zarr", chunks=None, consolidated=False)
     whole = region(truth, seen)
     background = xr.zeros_like(seen)
-    found = region(lazy["truth"], lazy["seen"], background=background)
+    fields = lazy["truth"], lazy["seen"]
+    found = region(*fields, background=background)
     box = (slice(3, 8), slice(2, 9), slice(0, 5))
     np.testing.assert_array_equal(found.cut(box)["y"], whole.cut(box)["y"])
-    for name in ("truth", "seen"):  # still on disk
-        assert not lazy[name].variable._in_memory
+    for field in fields:  # still on disk
+        assert not field.variable._in_memory
 
 
 def test_lazy_fields_leave_their_background_on_disk(truth, seen, tmp_path):
@@ -299,8 +301,15 @@ def test_a_folder_of_another_training_is_refused(truth, seen, tmp_path):
     with pytest.raises(OptionError, match=r"holds another training: seed differ \(seed is 0"):
         xinverse.train("4dvarnet", truth, seen, **SMALL, folder=tmp_path, seed=1)
     other = (2 * seen).assign_attrs(seen.attrs)
-    with pytest.raises(OptionError, match="data differ"):
+    with pytest.raises(OptionError, match="fields differ"):
         xinverse.train("4dvarnet", truth, other, **SMALL, folder=tmp_path)
+    for option in ({"length_scale": 60.0}, {"noise": 0.05}, {"validation": 0.3}):
+        with pytest.raises(OptionError, match=f"{next(iter(option))} differ"):
+            xinverse.train("4dvarnet", truth, seen, **(SMALL | option), folder=tmp_path)
+    with pytest.raises(OptionError, match="fields differ"):
+        xinverse.train("4dvarnet", truth, seen, background=0 * truth, **SMALL, folder=tmp_path)
+    with pytest.raises(OptionError, match="fields differ"):
+        xinverse.train("4dvarnet", truth * 1.5, seen, **SMALL, folder=tmp_path)
 
 
 # Losses and methods ---------------------------------------------------------------------

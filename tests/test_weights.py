@@ -734,18 +734,3 @@ def test_what_is_registered_is_true() -> None:
             load_tensors(folder / entry.file)
     text = (folder.parent / "registry.json").read_text(encoding="utf-8")
     assert list(json.loads(text)) == sorted(registry.entries)
-
-
-def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = ROOT / "docs" / "weights.md"
-    if not page.is_file():
-        pytest.skip("the documentation is not beside the tests")
-    for variable in ("XINVERSE_WEIGHTS_PATH", "XINVERSE_WEIGHTS_URL"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("XINVERSE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
-    assert blocks
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), names)

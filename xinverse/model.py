@@ -202,12 +202,8 @@ def load_model(
             f"{', '.join(f'{key}=' for key in given)}: {str(weights)!r} has a card that "
             "says so. Leave it out; only checkpoints of other programs need to be told."
         )
-    from xinverse.methods.registry import find
-    from xinverse.methods.windows import WindowMethod
+    from xinverse.methods.windows import build_network
 
     path = fetch(cast(str, weights)) if registered else Path(weights)
     card = read_card(path)
-    method = cast(WindowMethod[Any], find(card.method))
-    net = method.network_type().from_config(card.config)
-    net.load_state_dict(load_tensors(path))
-    return Model(net.eval().requires_grad_(False), card)
+    return Model(build_network(card, load_tensors(path)), card)

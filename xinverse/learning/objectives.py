@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xinverse.learning.batch import Batch
-from xinverse.learning.losses import background_loss, time_taper
+from xinverse.learning.losses import background_loss
 from xinverse.learning.network import WindowNetwork
 from xinverse.learning.variational_net import VariationalNet
 from xinverse.operators.mask import Mask
@@ -38,7 +38,7 @@ def self_supervised(model: WindowNetwork, batch: Batch, steps: int) -> Tensor:
     """
     estimate = _estimate(model, batch, steps)
     counted = torch.ones_like(batch.observed) if batch.counted is None else batch.counted
-    weight = counted * time_taper(model.window, estimate)[:, None, None]
+    weight = counted * model.taper(estimate)[:, None, None]
     error, reference = (
         (weight * (x - torch.where(counted, batch.truth, x)).square()).sum()
         for x in (estimate, batch.background)

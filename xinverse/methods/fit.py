@@ -148,7 +148,7 @@ def fit(
     regions: Sequence[Region],
     recipe: Recipe,
     folder: Path | None,
-    fingerprint: str,
+    data: Mapping[str, Any],
     *,
     trainer: Any = None,
     progress: bool,
@@ -165,8 +165,8 @@ def fit(
         How.
     folder : Path, optional
         Where checkpoints are kept, and found.
-    fingerprint : str
-        What stands for the data.
+    data : mapping
+        What stands for the fields, and how they are read.
     trainer : lightning.Trainer, optional
         Takes the place of the package's own loop.
     progress : bool
@@ -192,7 +192,7 @@ def fit(
 
     sampler = PatchSampler(regions, network.window, recipe.patch, recipe.batch, recipe.seed)
     if folder is not None:
-        _claim(folder, _identity(network, recipe, fingerprint))
+        _claim(folder, _identity(network, recipe, data))
     # Not held as a solve holds it: reading a patch may itself solve tiles, in its thread.
     device = resolve_device(recipe.device)
     network.to(device)
@@ -249,22 +249,22 @@ def _by_lightning(
 
 def _score(model: WindowNetwork, batches: Sequence[Batch]) -> float:
     """Error variance over the background's where it is counted, tapered in time."""
-    from xinverse.learning.losses import time_taper
-
     error = reference = 0.0
     for batch in batches:
         estimate = model.reconstruct(batch.background, batch.y, batch.observed, sea=batch.sea)
         counted = cast("torch.Tensor", batch.counted)
-        weight = counted * time_taper(model.window, estimate)[:, None, None]
+        weight = counted * model.taper(estimate)[:, None, None]
         error += float((weight * (estimate - batch.truth).square()).sum())
         reference += float((weight * (batch.background - batch.truth).square()).sum())
     return error / reference
 
 
-def _identity(network: WindowNetwork, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
+def _identity(
+    network: WindowNetwork, recipe: Recipe, data: Mapping[str, Any]
+) -> dict[str, Any]:
     plain = asdict(recipe)
     plain.pop("device")  # the same training wherever it goes on
-    return json.loads(json.dumps({"network": network.config, **plain, "data": fingerprint}))
+    return json.loads(json.dumps({"network": network.config, **plain, **data}))
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:

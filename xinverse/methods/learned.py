@@ -11,7 +11,7 @@ from xinverse.fields.grid import Grid
 from xinverse.methods.base import Footprint, Problem, background_and_anomaly
 from xinverse.methods.footprint import correlation_halo, largest_tile
 from xinverse.methods.oi import OIOptions, posterior, statistics
-from xinverse.methods.windows import NETWORK_HALO, Start, WindowMethod, check_stride
+from xinverse.methods.windows import NETWORK_HALO, Start, WindowMethod, WindowOptions
 
 if TYPE_CHECKING:
     from xinverse.weights import WeightsRef
@@ -20,7 +20,7 @@ __all__ = ["LearnedMethod", "LearnedOptions", "normalisation"]
 
 
 @dataclass(frozen=True)
-class LearnedOptions:
+class LearnedOptions(WindowOptions):
     """Keywords of the learned methods.
 
     Attributes
@@ -39,6 +39,8 @@ class LearnedOptions:
         background :math:`x^{(0)}` itself, in place of the optimal interpolation.
     stride : int
         Days by which the time window slides.
+    precision : {"float32", "bfloat16"}
+        Of the network's convolutions, as in training.
     """
 
     length_scale: float | None = None
@@ -46,11 +48,10 @@ class LearnedOptions:
     noise: float | None = None
     variance: float | None = None
     background: float | None = None
-    stride: int = 5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.interpolation(100.0, 10.0)  # checks what the two methods share
-        check_stride(self.stride)
 
     def interpolation(self, length_scale: float, time_scale: float) -> OIOptions:
         """Options of the background's optimal interpolation, with defaults for the scales."""

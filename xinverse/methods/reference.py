@@ -10,7 +10,7 @@ import numpy as np
 
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import METHODS, Footprint, Problem
-from xinverse.methods.windows import Start, WindowMethod, check_stride
+from xinverse.methods.windows import Start, WindowMethod, WindowOptions
 
 if TYPE_CHECKING:
     from xinverse.learning.reference import ReferenceFourDVarNet
@@ -20,19 +20,18 @@ __all__ = ["ReferenceMethod", "ReferenceOptions"]
 
 
 @dataclass(frozen=True)
-class ReferenceOptions:
+class ReferenceOptions(WindowOptions):
     """Keywords of ``method="4dvarnet-reference"``.
 
     Attributes
     ----------
     stride : int
         Days by which the time window slides; the reference solves every one.
+    precision : {"float32", "bfloat16"}
+        Of the network's convolutions.
     """
 
     stride: int = 1
-
-    def __post_init__(self) -> None:
-        check_stride(self.stride)
 
 
 @METHODS.register("4dvarnet-reference")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from xinverse.errors import GridError, OptionError
 from xinverse.fields.grid import Grid
-from xinverse.methods.base import METHODS, Method, Problem
+from xinverse.methods.base import Method, Problem
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xinverse.learning.network import WindowNetwork
     from xinverse.weights import ModelCard, WeightsRef
 
-__all__ = ["Start", "WindowMethod", "check_stride", "window_starts"]
+__all__ = ["Start", "WindowMethod", "WindowOptions", "build_network", "window_starts"]
 
 # Cells of context beyond which the network's answer no longer changes noticeably.
 NETWORK_HALO = 24
@@ -28,16 +28,37 @@ NETWORK_HALO = 24
 # Windows solved together; the result of one does not depend on the others.
 WINDOWS_AT_ONCE = 4
 
-
-class Sliding(Protocol):
-    """Options that say by how many days the time window slides."""
-
-    @property
-    def stride(self) -> int:
-        """Days."""
+PRECISIONS = ("float32", "bfloat16")
 
 
-Options = TypeVar("Options", bound=Sliding)
+@dataclass(frozen=True)
+class WindowOptions:
+    """Keywords of every method that slides a network over the days.
+
+    Attributes
+    ----------
+    stride : int
+        Days by which the time window slides.
+    precision : {"float32", "bfloat16"}
+        Of the network's convolutions. Half of it is faster on GPUs, and on processors
+        that have instructions for it; it moves a map by some thousandths of its
+        standard deviation.
+    """
+
+    stride: int = 5
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of days and no precision, since a user may give anything."""
+        stride: object = self.stride
+        whole = isinstance(stride, int | np.integer) and not isinstance(stride, bool)
+        if not whole or self.stride < 1:
+            raise OptionError(f"stride={stride!r}: expected a number of days above 0.")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision={self.precision!r}: expected one of {PRECISIONS}.")
+
+
+Options = TypeVar("Options", bound=WindowOptions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +124,16 @@ class WindowMethod(Method[Options]):
         device: Any,
     ) -> np.ndarray:
         """Mean of one tile: first guess once, then sliding windows."""
+        import torch
+
         start = self.start(problem, options, weights, device)
         network = _network(self._reference(weights), str(device))
         keep, scale = problem.keep, start.scale
         starts = window_starts(problem, network.window, options.stride)
-        field = _slide(
-            network, problem, start.first.float() / scale, start.anomaly / scale, starts
-        )
+        first = start.first.float() / scale
+        half = options.precision == "bfloat16"
+        with torch.autocast(first.device.type, torch.bfloat16, enabled=half):
+            field = _slide(network, problem, first, start.anomaly / scale, starts)
         mean = field[:, keep[1], keep[2]].double().cpu().numpy() * scale + start.level
         return mean[None]
 
@@ -122,13 +146,6 @@ class WindowMethod(Method[Options]):
 
     def _card(self, weights: WeightsRef | None) -> ModelCard:
         return self._reference(weights).card
-
-
-def check_stride(stride: object) -> None:
-    """Refuse what is no number of days, since a user may give anything."""
-    whole = isinstance(stride, int | np.integer) and not isinstance(stride, bool)
-    if not whole or cast(int, stride) < 1:
-        raise OptionError(f"stride={stride!r}: expected a number of days above 0.")
 
 
 def window_starts(problem: Problem, window: int, stride: int) -> list[int]:
@@ -183,7 +200,22 @@ def _slide(
 @lru_cache(maxsize=4)
 def _network(reference: WeightsRef, device: str) -> WindowNetwork:
     """The network of some weights on a device, built once per process."""
-    method = cast(type[WindowMethod[Any]], METHODS[reference.card.method])
-    network = method.network_type().from_config(reference.card.config)
-    network.load_state_dict(reference.load())
-    return network.to(device).eval().requires_grad_(False)
+    return build_network(reference.card, reference.load()).to(device)
+
+
+def build_network(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> WindowNetwork:
+    """The network that a card describes, with its weights, to be used and not trained.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Its ``config`` holds the sizes.
+    tensors : mapping
+        The weights, by the network's own names.
+    """
+    from xinverse.methods.registry import find
+
+    method = cast(WindowMethod[Any], find(card.method))
+    network = method.network_type().from_config(card.config)
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False)

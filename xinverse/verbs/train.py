@@ -232,7 +232,7 @@ def train(
         jobs, tokens = [], []
         for number, (x, y, b) in enumerate(pairs):
             for shift in range(mask_shifts + 1):
-                seen = shifted(x, y, shift, mask_shifts)
+                seen = shifted(x, y, shift, mask_shifts, dims)
                 job, region, token = make_region(
                     x,
                     seen,
@@ -269,9 +269,13 @@ def train(
             seed=seed,
             device=device,
         )
-        history = fit(
-            net, regions, recipe, place, "-".join(tokens), trainer=trainer, progress=shown
-        )
+        data = {
+            "fields": "-".join(tokens),
+            "validation": validation,
+            "withheld": withheld if loss == "self-supervised" else 0.0,
+            **scales,
+        }
+        history = fit(net, regions, recipe, place, data, trainer=trainer, progress=shown)
     spacings = [s for job in jobs for s in job.field.grid.spacing_km]
     call = describe_call(
         "train",

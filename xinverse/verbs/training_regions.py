@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xinverse.errors import DataError, GridError, OptionError
+from xinverse.fields.axes import find_axes
 from xinverse.files import open_lazily, write
 from xinverse.methods.learned import normalisation
 from xinverse.scores.alignment import check_units
@@ -22,25 +23,22 @@ __all__ = ["make_region", "shifted"]
 
 IN_MEMORY = 256 * 2**20  # bytes of a field above which its background goes to disk
 DAYS_LOOKED_AT = 60  # for level, scale and what stands for the data
+TOLERANCE = 1e-5  # of the optimal interpolation, as learned methods solve it
 BLOCK = (3, 12, 12)  # cells along (time, y, x) that are withheld together
 
 
 def shifted(
-    truth: xr.DataArray | None, seen: xr.DataArray, shift: int, shifts: int
+    truth: xr.DataArray | None,
+    seen: xr.DataArray,
+    shift: int,
+    shifts: int,
+    dims: Mapping[str, Hashable] | None = None,
 ) -> xr.DataArray:
     """The truth seen through gaps and errors of other dates, the same distance apart."""
     if truth is None or not shift:
         return seen
-    time = prepare(
-        seen,
-        seen._to_temp_dataset(),
-        "oi",
-        weights=None,
-        mask=None,
-        dims=None,
-        tile="auto",
-        options={},
-    ).field.axes.time
+    time = find_axes(seen, dims).time
+    truth, seen = _lazy(truth), _lazy(seen)
     moved = shift * seen.sizes[time] // (shifts + 1)
     errors = (seen - truth).roll({time: moved}, roll_coords=False)
     return (truth + errors).rename(seen.name).assign_attrs(seen.attrs)
@@ -61,6 +59,7 @@ def make_region(
     progress: bool,
 ) -> tuple[Job, Region, str]:
     """One field to learn from, nothing of it read but some days."""
+    given, seen = seen, _lazy(seen)
     job = prepare(
         seen,
         seen._to_temp_dataset(),
@@ -69,7 +68,7 @@ def make_region(
         mask=mask,
         dims=dims,
         tile="auto",
-        options={**scales, "tolerance": 1e-5},
+        options={**scales, "tolerance": TOLERANCE},
     )
     field = job.field
     if field.extra:
@@ -91,22 +90,27 @@ def make_region(
     if hide:
         hidden = _hidden(seen, field.dims, hide, seed)
         kept = seen.where(~hidden)
-    if background is None:
-        background = _interpolated(kept, mask, dims, scales, store, progress)
-    elif background.chunks is not None:
-        background = _stored(background, store, progress)
+    first = background
+    if first is None:
+        first = _interpolated(kept, mask, dims, scales, store, progress)
+    elif first.chunks is not None:
+        given_first = first
+        first = _stored(lambda: given_first, store, progress)
     # As a tile is solved: with y and x ascending.
     turn = {
         d: slice(None, None, -1)
         for d, c in ((field.axes.y, field.grid.y), (field.axes.x, field.grid.x))
         if c[0] > c[-1]
     }
-    parts = {"y": seen, "truth": truth, "background": background, "withheld": hidden}
+    # As it was given, a store is read without dask; packed values have to be unpacked first.
+    plain = given.dtype.kind == "f" and given.attrs == seen.attrs
+    y = given if plain else seen
+    parts = {"y": y, "truth": truth, "background": first, "withheld": hidden}
     read = {
         what: _reader(da.isel(turn), field.dims) for what, da in parts.items() if da is not None
     }
     days = np.unique(np.linspace(0, field.grid.shape[0] - 1, DAYS_LOOKED_AT).astype(int))
-    sample = seen.transpose(*field.dims).isel({field.axes.time: days}).to_numpy()
+    sample = y.transpose(*field.dims).isel({field.axes.time: days}).to_numpy()
     sea = (
         np.ones(field.grid.shape[1:], bool)
         if job.sea is None
@@ -117,11 +121,20 @@ def make_region(
     level, scale = normalisation(
         sample, field.grid.cut(days, whole, whole), sea, scales["noise"]
     )
-    if truth is not None:
-        _complete(truth.transpose(*field.dims).isel({field.axes.time: days[:1]}), sea)
     token = hashlib.sha256(sample.tobytes())
     for coordinate in (field.grid.time, field.grid.y, field.grid.x):
         token.update(coordinate.tobytes())
+    token.update(np.packbits(sea).tobytes())
+    for what, other in (("truth", truth), ("background", background)):
+        if other is None:
+            continue
+        day = other.transpose(*field.dims).isel({field.axes.time: days[:1]}).to_numpy()
+        token.update(what.encode() + day.tobytes())
+        if what == "truth" and not np.isfinite(day[:, sea]).any():
+            raise DataError(
+                f"The truth {other.name!r} is NaN everywhere in the sea on its first day. "
+                "Give complete fields, or leave truth= out to learn from observations alone."
+            )
     shape = field.grid.shape
     region = Region(
         shape=shape,
@@ -135,6 +148,11 @@ def make_region(
         split=shape[0] - round(validation * shape[0]),
     )
     return job, region, token.hexdigest()[:16]
+
+
+def _lazy(da: xr.DataArray) -> xr.DataArray:
+    """With dask, where the whole would take too much memory."""
+    return da.chunk("auto") if da.chunks is None and da.nbytes > IN_MEMORY else da
 
 
 def _reader(da: xr.DataArray, dims: Sequence[Hashable]) -> Reader:
@@ -175,26 +193,22 @@ def _interpolated(
     store: Path,
     progress: bool,
 ) -> xr.DataArray:
-    lazy = kept.chunks is not None
-    if not lazy and kept.nbytes > IN_MEMORY:
-        kept, lazy = kept.chunk("auto"), True
-    given: dict[str, Any] = {"method": "oi", "mask": mask, "dims": dims, "tolerance": 1e-5}
-    if not lazy:
-        filled = interpolate(kept, **given, **scales, progress=progress)
-        return cast(xr.DataArray, filled)  # one variable in, no error asked for
-    if store.exists():
-        return _opened(store)
-    filled = interpolate(kept, **given, **scales)
-    return _stored(cast(xr.DataArray, filled), store, progress)
+    options: dict[str, Any] = {**scales, "mask": mask, "dims": dims, "tolerance": TOLERANCE}
+
+    def fill(**shown: bool) -> xr.DataArray:
+        # One variable in, no error asked for.
+        return cast(xr.DataArray, interpolate(kept, "oi", **options, **shown))
+
+    if kept.chunks is None:
+        return fill(progress=progress)
+    return _stored(fill, store, progress)
 
 
-def _stored(background: xr.DataArray, store: Path, progress: bool) -> xr.DataArray:
+def _stored(
+    background: Callable[[], xr.DataArray], store: Path, progress: bool
+) -> xr.DataArray:
     if not store.exists():
-        write(background.rename("background").to_dataset(), store, progress=progress)
-    return _opened(store)
-
-
-def _opened(store: Path) -> xr.DataArray:
+        write(background().rename("background").to_dataset(), store, progress=progress)
     return open_lazily(store)["background"]
 
 
@@ -211,13 +225,3 @@ def _check_grid(what: str, seen: xr.DataArray, other: xr.DataArray) -> None:
             f"The {what} is not on the coordinates of the observations: {error}. Interpolate "
             "one to the other first (interp_like)."
         ) from error
-
-
-def _complete(day: xr.DataArray, sea: np.ndarray) -> None:
-    """Refuse a truth that says nothing on its first day."""
-    values = day.to_numpy()
-    if not np.isfinite(values[:, sea]).any():
-        raise DataError(
-            f"The truth {day.name!r} is NaN everywhere in the sea on its first day. Give "
-            "complete fields, or leave truth= out to learn from observations alone."
-        )

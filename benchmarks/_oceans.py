@@ -12,9 +12,9 @@ import xarray as xr
 from xinverse.osse import Ocean, draw_ocean, observe, simulate
 
 SPACING_KM = (8.0, 28.0)
-TRAINING = tuple(range(24))
+TRAINING = tuple(range(16))
 UNSEEN = (200, 201, 202)  # parameters within the range of the training
-SIZE, DAYS, SPINUP = 64, 240, 500
+SIZE, DAYS, SPINUP = 64, 200, 400
 # Outside: a weak, broad flow further north than any ocean of the training.
 OUTSIDE = Ocean(
     spacing_km=20.0,

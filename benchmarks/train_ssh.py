@@ -2,7 +2,7 @@
 
     python benchmarks/train_ssh.py [4dvarnet|gradient-descent|unet] [--out FILE] [--seed N]
 
-Everything that they learn from is made here: quasi-geostrophic nature runs of 24 oceans on
+Everything that they learn from is made here: quasi-geostrophic nature runs of 16 oceans on
 grids of 8 to 28 km, each half of a run seen by one to five altimeters on real orbits, or with
 SWOT, with 1 to 3 cm of noise (``_oceans.py``). The background is optimal interpolation with one
 fixed pair of scales, as at inference. Simulations, backgrounds and checkpoints are kept in

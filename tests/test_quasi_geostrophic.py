@@ -234,6 +234,15 @@ def test_the_filter_leaves_large_scales_alone():
     assert model(filtered=True)(small, 4320.0, 10).abs().max() < 0.1 * small.abs().max()
 
 
+def test_the_filter_takes_the_smallest_scales_that_the_flow_carries():
+    """Enstrophy gathers at the edge of the two-thirds rule: a wave there halves in a day."""
+    number = SIZE // 3 - 1
+    for wave in (plane_wave(number, 0), plane_wave(0, number)):
+        small = 1e-6 * wave.expand(1, 2, -1, -1)
+        left = model(filtered=True)(small, 4320.0, 20).abs().max() / small.abs().max()
+        assert left < 0.5
+
+
 # Budgets -------------------------------------------------------------------------------
 
 

@@ -52,14 +52,14 @@ RECIPES = {
     "pca-lstm": Recipe(
         "pca", "lstm", False, _brief(1500, 3e-3, every=300), 32, options=_SOLVER
     ),
-    "ae-fp": Recipe("ae", "fp", True, _brief(4000, 1e-3, every=1000), 128),
+    "ae-fp": Recipe("ae", "fp", True, _brief(1500, 1e-3, every=500), 128),
     "ae-lstm": Recipe(
         "ae", "lstm", False, _brief(1500, 3e-3, every=300), 32, start="ae", options=_SOLVER
     ),
     "ae-joint": Recipe(
         "ae", "lstm", True, _brief(1500, 2e-3, every=300), 32, start="ae", options=_SOLVER
     ),
-    "2s-fp": Recipe("2s", "fp", True, _brief(2500, 4e-3, every=500)),
+    "2s-fp": Recipe("2s", "fp", True, _brief(1500, 4e-3, every=500)),
     "2s-first": Recipe(
         "2s", "fp", True, _brief(4000, 4e-3, every=500), begin="seen", warped=1.0
     ),

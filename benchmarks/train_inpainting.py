@@ -65,7 +65,9 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
         learned |= {name for name, _ in model.cost.prior.named_parameters(prefix="cost.prior")}
     file = weights_file(row, seed)
     file.parent.mkdir(exist_ok=True)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items() if k in learned}, file)
+    # With 11 bits: the convolutions that they were learned with have 8.
+    kept = {k: v.half().contiguous() for k, v in model.state_dict().items() if k in learned}
+    save_file(kept, file)
     print(f"{file.name}: {(time.time() - started) / 60:.0f} minutes", flush=True)
 
 

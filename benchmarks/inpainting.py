@@ -215,7 +215,10 @@ def pathways(made: dict[str, Any], images: Images, seen: Seen) -> None:
         yscale="log",
         title="Pathways of the solvers, 200 images with holes",
     )
-    axes.legend(frameon=False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:.2g}")
+    axes.legend(frameon=False, loc="lower left")
     save_figure(figure, "pathways")
     plt.close(figure)
 

@@ -32,13 +32,14 @@ class Recipe:
     begin: Literal["interpolated", "seen"] = "interpolated"
     start: str | None = None  # the row whose prior this one starts from
     options: dict[str, Any] = field(default_factory=dict)
-    # After the rest, with more iterations of the solver.
-    later: tuple[tuple[int, Settings], ...] = ()
+    warped: float = 0.5  # share of the images
+    # After the rest: iterations of the solver, how it is trained with them, share of warps.
+    later: tuple[tuple[int, Settings, float], ...] = ()
 
     @property
-    def phases(self) -> list[tuple[int, Settings]]:
-        """Iterations of the solver, and how it is trained with them, in their order."""
-        return [(self.options.get("steps", 1), self.settings), *self.later]
+    def phases(self) -> list[tuple[int, Settings, float]]:
+        """The same of all parts of the training, in their order."""
+        return [(self.options.get("steps", 1), self.settings, self.warped), *self.later]
 
 
 def _brief(steps: int, rate: float, **others: Any) -> Settings:
@@ -47,28 +48,36 @@ def _brief(steps: int, rate: float, **others: Any) -> Settings:
 
 _SOLVER = {"hidden": 16, "steps": 10, "sees_state": True}
 RECIPES = {
-    "ae": Recipe("ae", "fp", True, _brief(4000, 1e-3, every=1000), 128, "seen"),
+    "ae": Recipe("ae", "fp", True, _brief(4000, 1e-3, every=1000), 128, "seen", warped=1.0),
     "pca-lstm": Recipe(
         "pca", "lstm", False, _brief(1500, 3e-3, every=300), 32, options=_SOLVER
     ),
-    "ae-fp": Recipe("ae", "fp", True, _brief(4000, 1e-3, every=1000), 128),
+    "ae-fp": Recipe("ae", "fp", True, _brief(1500, 1e-3, every=500), 128),
     "ae-lstm": Recipe(
         "ae", "lstm", False, _brief(1500, 3e-3, every=300), 32, start="ae", options=_SOLVER
     ),
     "ae-joint": Recipe(
         "ae", "lstm", True, _brief(1500, 2e-3, every=300), 32, start="ae", options=_SOLVER
     ),
-    "2s-fp": Recipe("2s", "fp", True, _brief(2500, 4e-3, every=500)),
-    "2s-first": Recipe("2s", "fp", True, _brief(4000, 4e-3, every=500), begin="seen"),
+    "2s-fp": Recipe("2s", "fp", True, _brief(1500, 4e-3, every=500)),
+    "2s-first": Recipe(
+        "2s", "fp", True, _brief(4000, 4e-3, every=500), begin="seen", warped=1.0
+    ),
     "2s-joint": Recipe(
         "2s",
         "lstm",
         True,
-        # The weights in the repository: the first 2,800 steps of a schedule of 6,000.
+        # The weights in the repository: the first 2,800 steps of a schedule of 6,000, and the
+        # first 400 of one of 1,800.
         _brief(2800, 2e-3, warm_steps=4, every=200),
         start="2s-first",
         options={"hidden": 40, "steps": 8, "sees_state": True},
-        later=((12, _brief(1800, 1.2e-3, warm_steps=12, every=200)),),
+        warped=1.0,
+        later=(
+            (12, _brief(400, 1.2e-3, warm_steps=12, every=200), 1.0),
+            # Warped images are smoother than those of the test.
+            (12, _brief(1500, 1.1e-3, warm_steps=12, every=100), 0.5),
+        ),
     ),
 }
 

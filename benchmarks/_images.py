@@ -72,10 +72,12 @@ class Images:
         self.left_out = float((variance.sum() - variance[kept].sum()) / len(variance))
         self.middle = self.middle.float()
 
-    def batch(self, count: int, generator: torch.Generator) -> Seen:
-        """Training images drawn at random, warped a little, with new holes."""
+    def batch(self, count: int, generator: torch.Generator, warped: float) -> Seen:
+        """Training images drawn at random, a share of them warped a little, with new holes."""
         some = torch.randint(TRAINING - HELD, (count,), generator=generator)
-        return look(self._warped(self.training[some], generator), generator)
+        images, first = self.training[some], round(warped * count)
+        images[:first] = self._warped(images[:first], generator)
+        return look(images, generator)
 
     def _warped(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Each image turned, sheared, stretched and shifted at random, by little."""

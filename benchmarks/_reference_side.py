@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +93,32 @@ def checkpoint(network: Any, path: Path) -> None:
     writer.save_checkpoint(path)
 
 
-def train_step(case: dict[str, Any], y: np.ndarray, truth: np.ndarray) -> Any:
+def train_step(network: Any) -> Callable[[np.ndarray, np.ndarray], None]:
     """A step of the package's own loss, clipped, with Adam."""
-    network = build(case, y.shape[-2:]).train()
-    optimiser = network.configure_optimizers()
-    batch = item(y, truth)
+    optimiser = network.train().configure_optimizers()
 
-    def step() -> None:
-        loss = network.training_step(batch, 0)
+    def step(y: np.ndarray, truth: np.ndarray) -> None:
+        loss = network.training_step(item(y, truth), 0)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
         optimiser.step()
 
     return step
+
+
+def trained(case: dict[str, Any], batches: np.ndarray, truths: np.ndarray) -> Any:
+    """A network that has learned a little, for patches of the size of the series."""
+    side = truths.shape[-1]
+    scale = (side / case["side"]) ** 2  # the gradient of a mean falls as the patch grows
+    options = case["network"] | {"lr_grad": case["network"]["lr_grad"] * scale}
+    small = build(case | {"network": options}, (side, side))
+    step = train_step(small)
+    for y, truth in zip(batches, truths, strict=True):
+        step(y, truth)
+    network = build(case, (case["side"], case["side"]))
+    network.solver.load_state_dict(small.solver.state_dict())
+    return network.eval()
 
 
 def mapped(case: dict[str, Any], network: Any, y: np.ndarray) -> np.ndarray:
@@ -144,7 +157,7 @@ def main(folder: Path) -> None:
         outputs[name] = network(item(y)).detach().numpy()
     case, repeats = cases["base"], cases["repeats"]
     costs: dict[str, Any] = {}
-    network = build(case, fields["series"].shape[-2:]).eval()
+    network = trained(case, fields["training"], fields["training_truth"])
     checkpoint(network, folder / "base.ckpt")
     one = item(fields["patch"])
     with measured() as cost:
@@ -152,7 +165,9 @@ def main(folder: Path) -> None:
     costs["patch"] = {"seconds": spent, "MiB": cost.peak_mib}
     outputs["patch"] = network(one).detach().numpy()
     with measured() as cost:
-        spent = seconds(train_step(case, fields["batch"], fields["batch_truth"]), repeats)
+        step = train_step(build(case, fields["training"].shape[-2:]))
+        one_batch = fields["training"][0], fields["training_truth"][0]
+        spent = seconds(lambda: step(*one_batch), repeats)
     costs["training"] = {"seconds": spent, "MiB": cost.peak_mib}
     with measured() as cost:
         outputs["series"] = mapped(case, network, fields["series"])

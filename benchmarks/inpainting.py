@@ -57,9 +57,11 @@ ROWS = {
     "two-scale network, FP(1), joint": "2s-fp",
     "two-scale network, LSTM, joint": "2s-joint",
 }
-REQUIRED = 0.33  # I-score of the last row
+BEST = "two-scale network, LSTM, joint"
+REQUIRED = 0.33  # its I-score
 DRAWS = 3
-ATOMS, ROUNDS = 128, 10
+ATOMS, ROUNDS = 128, 20
+CODED = 500  # images of each draw that the dictionaries fill, which is slow
 # Of the descents on cost functions that are not learned for them: lambda_2 / lambda_1, step and
 # iterations, the best of a grid on 500 training images (``tune``).
 GRID = {"ratio": (0.3, 1.0, 3.0, 10.0), "iterations": (10, 30, 100, 300)}
@@ -75,7 +77,7 @@ class Dictionary:
             batch_size=256,
             max_iter=10,
             transform_algorithm=kind,
-            transform_n_nonzero_coefs=20 if kind == "omp" else None,
+            transform_n_nonzero_coefs=10 if kind == "omp" else None,
             transform_alpha=None if kind == "omp" else 1.0,
             random_state=seed,
         ).fit(images.states.flatten(1).numpy())
@@ -150,7 +152,8 @@ def table(
         found, began = [], time.perf_counter()
         for draw in range(1 if quick else DRAWS):
             seen = images.test(100 * seed + draw)
-            found.append(method(seen[:200] if quick else seen))
+            most = 200 if quick else CODED if name.startswith("dictionary") else len(seen)
+            found.append(method(seen[:most]))
         mean = {key: float(np.mean([f.get(key, np.nan) for f in found])) for key in "RIP"}
         spread = float(np.std([f["I"] for f in found], ddof=1)) if len(found) > 1 else np.nan
         published = dict(zip("RIP", PAPER.get(name, ("", "", "")), strict=True))
@@ -160,8 +163,11 @@ def table(
         row |= {"spread of I": spread, "seconds": round(time.perf_counter() - began, 1)}
         print(row, flush=True)
         rows.append(row)
-    last = rows[-1]
-    last |= {"required I": f"<= {REQUIRED}", "met": "yes" if last["I"] <= REQUIRED else "NO"}
+        if name == BEST:
+            row |= {
+                "required I": f"<= {REQUIRED}",
+                "met": "yes" if row["I"] <= REQUIRED else "NO",
+            }
     return rows, made
 
 
@@ -180,7 +186,7 @@ def ranks(rows: list[dict[str, Any]]) -> str:
 def pathways(made: dict[str, Any], images: Images, seen: Seen) -> None:
     """Draw cost against error along the iterations, one line a solver."""
     figure, axes = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
-    two_scale: VariationalNet = made["two-scale network, LSTM, joint"]
+    two_scale: VariationalNet = made[BEST]
     pca: VariationalNet = made["PCA, LSTM"]
     descents = {
         "PCA, gradient descent": (*made["PCA, gradient descent"], "tab:purple", "--"),
@@ -209,7 +215,10 @@ def pathways(made: dict[str, Any], images: Images, seen: Seen) -> None:
         yscale="log",
         title="Pathways of the solvers, 200 images with holes",
     )
-    axes.legend(frameon=False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:.2g}")
+    axes.legend(frameon=False, loc="lower left")
     save_figure(figure, "pathways")
     plt.close(figure)
 
@@ -239,9 +248,7 @@ def examples(made: dict[str, Any], images: Images, seen: Seen) -> None:
         "two-scale, FP(1)": estimate(
             "2s-fp", made["two-scale network, FP(1), joint"], images, some
         ),
-        "two-scale, LSTM": estimate(
-            "2s-joint", made["two-scale network, LSTM, joint"], images, some
-        ),
+        "two-scale, LSTM": estimate("2s-joint", made[BEST], images, some),
     }
     figure, axes = plt.subplots(len(panels), 10, figsize=(9, 5.6), layout="constrained")
     for line, (name, states) in zip(axes, panels.items(), strict=True):

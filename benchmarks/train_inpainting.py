@@ -37,9 +37,9 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
     print(f"{row}: {count} parameters in the prior", flush=True)
     started = time.time()
 
-    def batches(past: int) -> Callable[[int], Seen]:
+    def batches(past: int, warped: float) -> Callable[[int], Seen]:
         return lambda step: images.batch(
-            recipe.batch, torch.Generator().manual_seed(seed * 10**6 + past + step)
+            recipe.batch, torch.Generator().manual_seed(seed * 10**6 + past + step), warped
         )
 
     def validate(model: VariationalNet) -> float:
@@ -49,11 +49,11 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
         print(f"{time.time() - started:6.0f} s  {words}", flush=True)
         return found["I"]
 
-    for number, (iterations, settings) in enumerate(recipe.phases):
+    for number, (iterations, settings, warped) in enumerate(recipe.phases):
         model.solver.steps = iterations
         train(
             model,
-            batches(number * 10**5),
+            batches(number * 10**5, warped),
             settings,
             objective=objective(row, images),
             validate=validate,
@@ -65,7 +65,9 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
         learned |= {name for name, _ in model.cost.prior.named_parameters(prefix="cost.prior")}
     file = weights_file(row, seed)
     file.parent.mkdir(exist_ok=True)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items() if k in learned}, file)
+    # With 11 bits: the convolutions that they were learned with have 8.
+    kept = {k: v.half().contiguous() for k, v in model.state_dict().items() if k in learned}
+    save_file(kept, file)
     print(f"{file.name}: {(time.time() - started) / 60:.0f} minutes", flush=True)
 
 

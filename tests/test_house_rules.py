@@ -275,8 +275,8 @@ def test_importing_xinverse_brings_in_nothing_heavy():
 
 
 # Imported when they are needed: tiling/graph.py, the one file that knows dask's graphs, for
-# lazy input; variational.py and convolution.py, which are torch as the rooms that they join.
-LATE = {"__main__.py", "convolution.py", "graph.py", "variational.py"}
+# lazy input; those that are torch as the rooms that they join.
+LATE = {"__main__.py", "convolution.py", "graph.py", "linear_systems.py", "variational.py"}
 
 
 def test_importing_any_module_outside_the_torch_rooms_brings_in_nothing_heavy():

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import torch
+from prior_cases import PRIOR_CASES
+from solver_cases import SOLVER_CASES
 from test_operators import OPERATOR_CASES
-from test_priors import PRIOR_CASES
-from test_solvers import SOLVER_CASES
 from torch import Tensor, nn
 
 from xinverse.errors import UnknownNameError, XinverseError

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.priors.base import PRIORS, Prior
 from xinverse.priors.kernels import SPACE_KERNELS, TIME_KERNELS, Kernel, reach
-from xinverse.solvers.linear import LinearConjugateGradient
 
 __all__ = ["CirculantGaussian", "GaussianPrior", "KroneckerGaussian"]
 

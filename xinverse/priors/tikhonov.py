@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.priors.base import PRIORS, Prior
 from xinverse.priors.differences import Differences, for_each_element
-from xinverse.solvers.linear import LinearConjugateGradient
 
 __all__ = ["Tikhonov"]
 

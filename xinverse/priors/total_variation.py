@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from xinverse.linear_systems import dot
 from xinverse.priors.base import PRIORS, Prior
 from xinverse.priors.differences import Differences, for_each_element
-from xinverse.solvers.base import dot
 
 __all__ = ["TotalVariation"]
 

@@ -1,5 +1,6 @@
 """Γ: how the minimum is found."""
 
+from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.solvers.adam import Adam
 from xinverse.solvers.base import (
     SOLVERS,
@@ -13,7 +14,6 @@ from xinverse.solvers.fixed_point import FixedPoint
 from xinverse.solvers.gaussian_posterior import GaussianPosterior
 from xinverse.solvers.gradient_descent import GradientDescent
 from xinverse.solvers.lbfgs import LBFGS
-from xinverse.solvers.linear import LinearConjugateGradient
 from xinverse.solvers.lstm import LSTMSolver
 
 __all__ = [

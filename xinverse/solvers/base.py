@@ -3,12 +3,12 @@ r"""What a solver is: :math:`\hat x = \Gamma(U, x^{(0)})`."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from xinverse.linear_systems import Solution
 from xinverse.operators.base import Operator
 from xinverse.registry import Registry
 
@@ -27,30 +27,6 @@ __all__ = [
 
 Mode = Literal["iterate", "unroll", "implicit"]
 Callback = Callable[[int, Tensor, Tensor], object]
-
-
-@dataclass
-class Solution:
-    """What a solver returns.
-
-    Attributes
-    ----------
-    state : Tensor
-        The solution, ``(batch, *state)``.
-    iterations : int
-        How many iterations it took.
-    converged : bool
-        Whether the stopping rule was met; True for solvers of fixed length.
-    history : list of float
-        What the solver watches, once an iteration: the cost, mean over the
-        batch, or the largest relative residual of a linear solve or of a fixed
-        point.
-    """
-
-    state: Tensor
-    iterations: int
-    converged: bool = True
-    history: list[float] = field(default_factory=list)
 
 
 class Solver(nn.Module):
@@ -284,11 +260,6 @@ def at_sea(change: Tensor, sea: Tensor | None) -> Tensor:
 def norm(x: Tensor) -> Tensor:
     """Length of each element of the batch, shaped to broadcast."""
     return x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each element of the batch, shaped to broadcast."""
-    return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
 
 
 def means(values: list[Tensor]) -> list[float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.operators.base import Operator
 from xinverse.solvers.base import (
     SOLVERS,
@@ -17,7 +18,6 @@ from xinverse.solvers.base import (
     at_sea,
     norm,
 )
-from xinverse.solvers.linear import LinearConjugateGradient
 
 if TYPE_CHECKING:
     from xinverse.variational import VariationalCost

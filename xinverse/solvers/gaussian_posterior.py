@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.priors.kernels import envelope, gaussian
 from xinverse.solvers.base import SOLVERS, Solver
-from xinverse.solvers.linear import LinearConjugateGradient
 
 if TYPE_CHECKING:  # a solver takes any prior; only the type is named here
     from xinverse.priors.gaussian import GaussianPrior

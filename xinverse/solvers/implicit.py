@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.operators.base import Operator
 from xinverse.solvers.base import Callback, Solution, VariationalSolver, at_sea
-from xinverse.solvers.linear import LinearConjugateGradient
 
 if TYPE_CHECKING:
     from xinverse.variational import VariationalCost

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from xinverse.linear_systems import dot
 from xinverse.operators.base import Operator
 from xinverse.solvers.base import (
     SOLVERS,
@@ -15,7 +16,6 @@ from xinverse.solvers.base import (
     Solution,
     VariationalSolver,
     at_sea,
-    dot,
     means,
     norm,
 )

@@ -1,15 +1,43 @@
-"""Preconditioned conjugate gradient for symmetric positive-definite systems."""
+"""Symmetric positive-definite systems, solved by preconditioned conjugate gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from xinverse.solvers.base import Solution, dot
+__all__ = ["LinearConjugateGradient", "Solution", "dot"]
 
-__all__ = ["LinearConjugateGradient"]
+
+@dataclass
+class Solution:
+    """What a solver returns.
+
+    Attributes
+    ----------
+    state : Tensor
+        The solution, ``(batch, *state)``.
+    iterations : int
+        How many iterations it took.
+    converged : bool
+        Whether the stopping rule was met; True for solvers of fixed length.
+    history : list of float
+        What the solver watches, once an iteration: the cost, mean over the
+        batch, or the largest relative residual of a linear solve or of a fixed
+        point.
+    """
+
+    state: Tensor
+    iterations: int
+    converged: bool = True
+    history: list[float] = field(default_factory=list)
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each element of the batch, shaped to broadcast."""
+    return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
 
 
 class LinearConjugateGradient:

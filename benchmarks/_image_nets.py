@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,63 +21,62 @@ SHAPE = (4, 14, 14)
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A part of a training: iterations of the solver, and how it is trained with them."""
+
+    iterations: int
+    settings: Settings
+    warped: float = 0.5  # share of the images
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A row: prior, solver, what is learned, and how."""
 
     prior: Literal["pca", "ae", "2s"]
     solver: Literal["fp", "lstm"]
     joint: bool
-    settings: Settings
+    phases: tuple[Phase, ...]
     batch: int = 64
     begin: Literal["interpolated", "seen"] = "interpolated"
     start: str | None = None  # the row whose prior this one starts from
-    options: dict[str, Any] = field(default_factory=dict)
-    warped: float = 0.5  # share of the images
-    # After the rest: iterations of the solver, how it is trained with them, share of warps.
-    later: tuple[tuple[int, Settings, float], ...] = ()
-
-    @property
-    def phases(self) -> list[tuple[int, Settings, float]]:
-        """The same of all parts of the training, in their order."""
-        return [(self.options.get("steps", 1), self.settings, self.warped), *self.later]
+    hidden: int = 16  # channels of the LSTM's memory
 
 
 def _brief(steps: int, rate: float, **others: Any) -> Settings:
     return Settings(steps, rate, precision="bfloat16", **others)
 
 
-_SOLVER = {"hidden": 16, "steps": 10, "sees_state": True}
 RECIPES = {
-    "ae": Recipe("ae", "fp", True, _brief(4000, 1e-3, every=1000), 128, "seen", warped=1.0),
-    "pca-lstm": Recipe(
-        "pca", "lstm", False, _brief(1500, 3e-3, every=300), 32, options=_SOLVER
+    "ae": Recipe(
+        "ae", "fp", True, (Phase(1, _brief(4000, 1e-3, every=1000), 1.0),), 128, "seen"
     ),
-    "ae-fp": Recipe("ae", "fp", True, _brief(1500, 1e-3, every=500), 128),
+    "pca-lstm": Recipe("pca", "lstm", False, (Phase(10, _brief(1500, 3e-3, every=300)),), 32),
+    "ae-fp": Recipe("ae", "fp", True, (Phase(1, _brief(1500, 1e-3, every=500)),), 128),
     "ae-lstm": Recipe(
-        "ae", "lstm", False, _brief(1500, 3e-3, every=300), 32, start="ae", options=_SOLVER
+        "ae", "lstm", False, (Phase(10, _brief(1500, 3e-3, every=300)),), 32, start="ae"
     ),
     "ae-joint": Recipe(
-        "ae", "lstm", True, _brief(1500, 2e-3, every=300), 32, start="ae", options=_SOLVER
+        "ae", "lstm", True, (Phase(10, _brief(1500, 2e-3, every=300)),), 32, start="ae"
     ),
-    "2s-fp": Recipe("2s", "fp", True, _brief(1500, 4e-3, every=500)),
+    "2s-fp": Recipe("2s", "fp", True, (Phase(1, _brief(1500, 4e-3, every=500)),)),
     "2s-first": Recipe(
-        "2s", "fp", True, _brief(4000, 4e-3, every=500), begin="seen", warped=1.0
+        "2s", "fp", True, (Phase(1, _brief(4000, 4e-3, every=500), 1.0),), begin="seen"
     ),
     "2s-joint": Recipe(
         "2s",
         "lstm",
         True,
-        # The weights in the repository: the first 2,800 steps of a schedule of 6,000, and the
-        # first 400 of one of 1,800.
-        _brief(2800, 2e-3, warm_steps=4, every=200),
-        start="2s-first",
-        options={"hidden": 40, "steps": 8, "sees_state": True},
-        warped=1.0,
-        later=(
-            (12, _brief(400, 1.2e-3, warm_steps=12, every=200), 1.0),
+        (
+            # The weights in the repository: the first 2,800 steps of a schedule of 6,000, and
+            # the first 400 of one of 1,800.
+            Phase(8, _brief(2800, 2e-3, warm_steps=4, every=200), 1.0),
+            Phase(12, _brief(400, 1.2e-3, warm_steps=12, every=200), 1.0),
             # Warped images are smoother than those of the test.
-            (12, _brief(1500, 1.1e-3, warm_steps=12, every=100), 0.5),
+            Phase(12, _brief(1500, 1.1e-3, warm_steps=12, every=100)),
         ),
+        start="2s-first",
+        hidden=40,
     ),
 }
 
@@ -95,10 +94,11 @@ def network(row: str, images: Images) -> VariationalNet:
     """An untrained network."""
     recipe = RECIPES[row]
     made = prior(recipe.prior, images)
+    steps = recipe.phases[-1].iterations
     if recipe.solver == "fp":
-        return VariationalNet(made, FixedPoint(steps=1), joint=recipe.joint)
-    options = recipe.options | {"steps": recipe.phases[-1][0]}
-    return VariationalNet(made, LSTMSolver(4, **options), joint=recipe.joint)
+        return VariationalNet(made, FixedPoint(steps=steps), joint=recipe.joint)
+    solver = LSTMSolver(4, recipe.hidden, steps, sees_state=True)
+    return VariationalNet(made, solver, joint=recipe.joint)
 
 
 def weights_file(row: str, seed: int) -> Path:
@@ -134,9 +134,8 @@ def objective(row: str, images: Images) -> Callable[[VariationalNet, Seen, int],
         return (seen.truth - model.project(seen.truth)).square().mean()
 
     def reconstruct(model: VariationalNet, seen: Seen, steps: int) -> torch.Tensor:
-        count = 1 if recipe.solver == "fp" else steps
         x0 = start(row, images, seen)
-        found = model(x0, seen.y, seen.operator, steps=count, mode="unroll")
+        found = model(x0, seen.y, seen.operator, steps=steps, mode="unroll")
         weight = 0.05 if recipe.joint else 0.0
         return joint_loss(
             model, found, seen.truth, estimate_projection=weight, truth_projection=weight

@@ -3,8 +3,8 @@
 The settings of the supplementary material of Fablet, Drumetz and Rousseau (2020): one long
 series, of which the windows for training are drawn from the first three quarters and those for
 the test from the rest; a noise of variance 2. To train longer the series goes on after the part
-of the test. Scores are normalised by the variance of the
-components about their means, averaged over the components.
+of the test. Scores are normalised by the variance of the components about their means, averaged
+over the components.
 """
 
 from __future__ import annotations

@@ -107,16 +107,14 @@ def train_step(network: Any) -> Callable[[np.ndarray, np.ndarray], None]:
     return step
 
 
-def trained(case: dict[str, Any], batches: np.ndarray, truths: np.ndarray) -> Any:
-    """A network that has learned a little, for patches of the size of the series."""
-    side = truths.shape[-1]
-    scale = (side / case["side"]) ** 2  # the gradient of a mean falls as the patch grows
-    options = case["network"] | {"lr_grad": case["network"]["lr_grad"] * scale}
-    small = build(case | {"network": options}, (side, side))
+def trained(case: dict[str, Any], fields: Any) -> Any:
+    """A network that has learned a little from small patches, for those of the series."""
+    batches, truths = fields["training"], fields["training_truth"]
+    small = build(case | {"network": case["learns"]}, truths.shape[-2:])
     step = train_step(small)
     for y, truth in zip(batches, truths, strict=True):
         step(y, truth)
-    network = build(case, (case["side"], case["side"]))
+    network = build(case, fields["series"].shape[-2:])
     network.solver.load_state_dict(small.solver.state_dict())
     return network.eval()
 
@@ -157,7 +155,7 @@ def main(folder: Path) -> None:
         outputs[name] = network(item(y)).detach().numpy()
     case, repeats = cases["base"], cases["repeats"]
     costs: dict[str, Any] = {}
-    network = trained(case, fields["training"], fields["training_truth"])
+    network = trained(case, fields)
     checkpoint(network, folder / "base.ckpt")
     one = item(fields["patch"])
     with measured() as cost:

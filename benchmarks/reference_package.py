@@ -141,13 +141,13 @@ def sizes(quick: bool) -> dict[str, Any]:
 def write_case(folder: Path, size: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
     """What both are given."""
     rng = np.random.default_rng(seed)
-    names = ("window", "prior_hidden", "solver_hidden", "border", "side")
-    base = {**{k: size[k] for k in names}, "seed": seed, "normalisation": NORMALISATION}
+    widths = {k: size[k] for k in ("window", "prior_hidden", "solver_hidden", "border")}
+    base = {**widths, "seed": seed, "normalisation": NORMALISATION}
     agreement = {
         name: base | {"network": options(size["small"], **changes), "gain": gain}
         for name, (changes, gain) in VARIANTS.items()
     }
-    base["network"] = options(size["side"])
+    base |= {"network": options(size["side"]), "learns": options(size["train"][-1])}
     whole = {"base": base, "agreement": agreement, "repeats": size["repeats"]}
     (folder / "case.json").write_text(json.dumps(whole))
     window, (steps, batch, train_side) = size["window"], size["train"]

@@ -49,12 +49,12 @@ def train_row(row: str, images: Images, seed: int, cache: Path) -> None:
         print(f"{time.time() - started:6.0f} s  {words}", flush=True)
         return found["I"]
 
-    for number, (iterations, settings, warped) in enumerate(recipe.phases):
-        model.solver.steps = iterations
+    for number, phase in enumerate(recipe.phases):
+        model.solver.steps = phase.iterations
         train(
             model,
-            batches(number * 10**5, warped),
-            settings,
+            batches(number * 10**5, phase.warped),
+            phase.settings,
             objective=objective(row, images),
             validate=validate,
             checkpoint=cache / f"inpainting-{row}-{seed}-{number}.pt",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from tensors import random
 from torch import Tensor
 
 from xinverse.dynamics import BilinearODE, Lorenz63
@@ -24,8 +25,6 @@ from xinverse.priors import (
     UNet,
     White,
 )
-
-FLOATS = [torch.float32, torch.float64]
 
 
 @dataclass
@@ -158,12 +157,7 @@ MORE_CASES: dict[str, Callable[[torch.dtype], PriorCase]] = {
 }
 CASES = PRIOR_CASES | MORE_CASES
 EACH = pytest.mark.parametrize("name", CASES)
-BOTH = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 QUADRATIC = (GaussianPrior, Tikhonov, EOF, White)
-
-
-def random(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 # Of proximal operators: one for each element of a batch.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensors import random
 from torch import Tensor, nn
 
 from xinverse.operators import Mask, Operator
@@ -28,8 +29,6 @@ from xinverse.solvers import (
 )
 from xinverse.variational import VariationalCost
 
-FLOATS = [torch.float32, torch.float64]
-
 
 @dataclass
 class SolverCase:
@@ -43,10 +42,6 @@ class SolverCase:
     shape: tuple[int, ...]
     cost: VariationalCost | None = None
     operator: Operator | None = None
-
-
-def random(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def positive_matrix(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -163,7 +158,6 @@ MINIMISERS = [name for name in VARIATIONAL if SOLVERS[name].minimises]
 EACH = pytest.mark.parametrize("name", SOLVER_CASES)
 EACH_VARIATIONAL = pytest.mark.parametrize("name", VARIATIONAL)
 EACH_MINIMISER = pytest.mark.parametrize("name", MINIMISERS)
-BOTH = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 
 
 def problem(name: str, batch: int = 3) -> tuple[SolverCase, Tensor, Tensor]:

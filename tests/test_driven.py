@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from tensors import random
 from torch import Tensor
 
 from xinverse.dynamics import Advection, Dynamics, Lorenz63, OneLayerQG
@@ -16,11 +17,6 @@ SIGMA, DT = 0.7, 0.5
 SHAPE, SPACING = (4, 5), (15.0, 12.0)
 CELLS = SHAPE[0] * SHAPE[1]
 ANY = pytest.mark.parametrize("error_scale", [0.0, 0.3, 2.0])
-
-
-def random(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, dtype=torch.float64, generator=generator)
 
 
 def still() -> Advection:

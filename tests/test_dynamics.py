@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.dynamics import (
@@ -36,8 +37,6 @@ from xinverse.dynamics.steppers import ORDERS, STEPPERS
 from xinverse.errors import UnknownNameError
 from xinverse.operators import Trajectory
 
-FLOATS = [torch.float32, torch.float64]
-
 
 @dataclass
 class DynamicsCase:
@@ -50,12 +49,7 @@ class DynamicsCase:
     parameters: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def states(self, batch: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-        return self.size * random((batch, *self.shape), seed).to(dtype)
-
-
-def random(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, dtype=torch.float64, generator=generator)
+        return self.size * random((batch, *self.shape), seed=seed).to(dtype)
 
 
 def bilinear(**options: Any) -> BilinearODE:
@@ -97,7 +91,6 @@ WITH_PARAMETERS = pytest.mark.parametrize(
 STEPPED = [
     name for name, one in DYNAMICS.items() if "scheme" in inspect.signature(one).parameters
 ]
-BOTH = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 
 
 def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[DynamicsCase, Dynamics]:
@@ -257,7 +250,10 @@ def test_the_flow_of_rescaled_states_is_the_rescaled_flow(name, how):
     x = case.states(2)
     mean, scale = 0.1 * case.size, 0.7 * case.size  # not exact in float32
     if how == "of each component":
-        mean, scale = mean * random(case.shape, 1), scale * random(case.shape, 2).exp()
+        mean, scale = (
+            mean * random(case.shape, seed=1),
+            scale * random(case.shape, seed=2).exp(),
+        )
     other = Rescaled(model, mean, scale)
     z = (x - mean) / scale
     torch.testing.assert_close(
@@ -383,7 +379,7 @@ def series(points: Tensor, size: int, batch: int = 3) -> Tensor:
     """Random sums of all waves that a ring of so many cells holds, at points, in cells."""
     waves = torch.arange((size - 1) // 2 + 1)
     angle = 2 * math.pi * points[:, None] * waves / size
-    a, b = random((batch, len(waves)), 1), random((batch, len(waves)), 2)
+    a, b = random((batch, len(waves)), seed=1), random((batch, len(waves)), seed=2)
     return (torch.cos(angle) @ a.T + torch.sin(angle) @ b.T).T
 
 

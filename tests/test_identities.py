@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
+from tensors import random
 from torch import Tensor
 
 from xinverse.dynamics import Dynamics, Lorenz63
@@ -26,12 +27,6 @@ from xinverse.solvers import (
     GradientDescent,
 )
 from xinverse.variational import VariationalCost
-
-
-def random(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, dtype=torch.float64, generator=generator)
-
 
 # Weak-constraint 4DVar is the Kalman smoother --------------------------------------------
 
@@ -96,16 +91,16 @@ def kalman_smoother(
 
 def assimilation() -> tuple[VariationalCost, Mask, Tensor, np.ndarray, np.ndarray]:
     """A cost, observations of two series, and their smoothed means and covariances."""
-    A = random((STATES, STATES), 1)
+    A = random((STATES, STATES), seed=1)
     A = A - A.T - 0.1 * torch.eye(STATES)  # turns, and fades
     h = DT * A.numpy()
     M = sum(np.linalg.matrix_power(h, k) / f for k, f in enumerate((1, 1, 2, 6, 24)))
-    root = random((STATES, STATES), 2)
-    mean, covariance = random((STATES,), 3), root @ root.T + torch.eye(STATES)
-    seen = random((TIMES, STATES), 4) > 0.3
+    root = random((STATES, STATES), seed=2)
+    mean, covariance = random((STATES,), seed=3), root @ root.T + torch.eye(STATES)
+    seen = random((TIMES, STATES), seed=4) > 0.3
     seen[8:14] = False
     operator = Mask(seen)
-    y = operator(2 * random((2, TIMES, STATES), 5))
+    y = operator(2 * random((2, TIMES, STATES), seed=5))
     smooth = [
         kalman_smoother(M, one.numpy(), seen.numpy(), mean.numpy(), covariance.numpy())
         for one in y
@@ -145,8 +140,8 @@ def interpolations(nugget: float) -> tuple[Tensor, Tensor]:
     """The posterior mean, and the minimum of the cost, of the same observations."""
     axes = [torch.arange(n, dtype=torch.float64) for n in (4, 7, 8)]
     prior = KroneckerGaussian(*axes, length_scale=2.0, time_scale=2.0, nugget=nugget)
-    observed = random(prior.shape, 6) > 0.8
-    y, noise = Mask(observed)(random((2, *prior.shape), 7)), 0.3
+    observed = random(prior.shape, seed=6) > 0.8
+    y, noise = Mask(observed)(random((2, *prior.shape), seed=7)), 0.3
     cells = observed.nonzero()
     posterior = GaussianPosterior(prior, cells, torch.full((len(cells),), noise**2))
     cost = VariationalCost(prior, noise**-2, 1.0)
@@ -190,15 +185,15 @@ def twin() -> tuple[VariationalCost, Trajectory, Tensor, Tensor]:
     model = Lorenz63()
     truth = model(5 * random((3, 3)) + 20, 0.01, 500)
     operator = Trajectory(model, 0.05, 11, substeps=2)
-    cost = VariationalCost(Background(truth + random((3, 3), 1)), 0.5, 0.1)
-    return cost, operator, truth, operator(truth) + random((3, 11, 3), 2)
+    cost = VariationalCost(Background(truth + random((3, 3), seed=1)), 0.5, 0.1)
+    return cost, operator, truth, operator(truth) + random((3, 11, 3), seed=2)
 
 
 def test_the_gradient_of_strong_constraint_4dvar_by_finite_differences():
     """The adjoint model, against the model run twice."""
     cost, operator, truth, y = twin()
-    x = truth + 0.1 * random((3, 3), 3)
-    for away in random((4, 3, 3), 4):
+    x = truth + 0.1 * random((3, 3), seed=3)
+    for away in random((4, 3, 3), seed=4):
         eps = 1e-6
         ahead, behind = (cost(x + s * eps * away, y, operator) for s in (1, -1))
         slope = (cost.gradient(x, y, operator).total * away).sum(1)
@@ -210,7 +205,7 @@ def test_strong_constraint_4dvar_finds_where_a_trajectory_began():
     cost, operator, truth, _ = twin()
     told_nothing = VariationalCost(cost.prior, 1.0, 1e-300)
     solution = LBFGS(100, tolerance=1e-12)(
-        told_nothing, truth + 0.3 * random((3, 3), 5), operator(truth), operator
+        told_nothing, truth + 0.3 * random((3, 3), seed=5), operator(truth), operator
     )
     torch.testing.assert_close(solution.state, truth, rtol=0, atol=1e-7)
 
@@ -218,7 +213,7 @@ def test_strong_constraint_4dvar_finds_where_a_trajectory_began():
 def test_the_minimum_of_strong_constraint_4dvar_moves_with_its_observations():
     """The implicit gradient by the second derivatives of the model, by finite differences."""
     cost, operator, truth, y = twin()
-    solver, away = LBFGS(200, tolerance=1e-12), random(tuple(y.shape), 6)
+    solver, away = LBFGS(200, tolerance=1e-12), random(tuple(y.shape), seed=6)
 
     def follow(step: Tensor | float, mode: str) -> Tensor:
         return solver(cost, truth, y + step * away, operator, mode=mode).state.sum()
@@ -247,9 +242,9 @@ class Smooth(Prior):
 
 @pytest.mark.parametrize("bent", [0.0, 0.5], ids=["quadratic", "convex"])
 def test_all_solvers_meet_at_the_minimum_of_a_convex_cost(bent):
-    cost, operator = VariationalCost(Smooth(bent), 2.0, 1.0), Mask(random((3, 10), 8) > 0)
-    y, x0 = operator(random((4, 3, 10), 9)), random((4, 3, 10), 10)
-    sea = random((3, 10), 11) > -1.5
+    cost, operator = VariationalCost(Smooth(bent), 2.0, 1.0), Mask(random((3, 10), seed=8) > 0)
+    y, x0 = operator(random((4, 3, 10), seed=9)), random((4, 3, 10), seed=10)
+    sea = random((3, 10), seed=11) > -1.5
     exact = LBFGS(500, tolerance=1e-11)(cost, x0, y, operator, sea=sea)
     assert exact.converged
     slope = cost.gradient(exact.state, y, operator).total

@@ -17,6 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal, stats
+from tensors import BOTH, random
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,7 +42,6 @@ from xinverse.operators import (
     weighted_adjoint,
 )
 
-FLOATS = [torch.float32, torch.float64]
 PRECISION = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
@@ -182,15 +182,10 @@ HERE_ONLY: dict[str, Callable[[torch.dtype], OperatorCase]] = {
 }
 
 EACH = pytest.mark.parametrize("name", [*OPERATOR_CASES, *HERE_ONLY])
-BOTH = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 
 
 def build(name: str, dtype: torch.dtype = torch.float64) -> OperatorCase:
     return (OPERATOR_CASES | HERE_ONLY)[name](dtype)
-
-
-def random(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 @EACH

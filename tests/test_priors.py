@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prior_cases import (
-    BOTH,
-    CASES,
-    EACH,
-    EXACTLY,
-    QUADRATIC,
-    STRENGTHS,
-    inner,
-    random,
-    sharp,
-    two_scale,
-)
+from prior_cases import CASES, EACH, EXACTLY, QUADRATIC, STRENGTHS, inner, sharp, two_scale
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.priors import TotalVariation

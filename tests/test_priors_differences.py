@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from prior_cases import BOTH, STRENGTHS, coast, inner, random, sharp
+from prior_cases import STRENGTHS, coast, inner, sharp
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.priors import Tikhonov, TotalVariation

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from prior_cases import BOTH, ocean, random
+from prior_cases import ocean
+from tensors import BOTH, random
 
 from xinverse.priors import EOF
 

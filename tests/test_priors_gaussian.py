@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from prior_cases import BOTH, axes, random
+from prior_cases import axes
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.priors import CirculantGaussian, GaussianPrior, KroneckerGaussian

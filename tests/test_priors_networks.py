@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prior_cases import BOTH, autoencoder, ocean, random, two_scale
+from prior_cases import autoencoder, ocean, two_scale
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.dynamics import DYNAMICS, BilinearODE, Lorenz63

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from solver_cases import (
-    BOTH,
     EACH,
     EACH_MINIMISER,
     EACH_VARIATIONAL,
@@ -18,9 +17,9 @@ from solver_cases import (
     SolverCase,
     coast,
     problem,
-    random,
     solve,
 )
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.operators import Mask

@@ -6,16 +6,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from solver_cases import (
-    BOTH,
-    Bound,
-    Quadratic,
-    learned,
-    positive_matrix,
-    problem,
-    random,
-    solve,
-)
+from solver_cases import Bound, Quadratic, learned, positive_matrix, problem, solve
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.dynamics import Lorenz63

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from solver_cases import BOTH, problem, random
+from solver_cases import problem
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.operators import Mask

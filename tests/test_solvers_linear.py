@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from solver_cases import BOTH, Bowl, Quadratic, coast, positive_matrix, problem, random
+from solver_cases import Bowl, Quadratic, coast, positive_matrix, problem
+from tensors import BOTH, random
 from torch import Tensor
 
 from xinverse.operators import Mask, Operator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tensors import BOTH, FLOATS, random
 from torch import Tensor
 
 from xinverse.operators import Mask, Operator
@@ -11,9 +12,6 @@ from xinverse.priors import CirculantGaussian, GaussianPrior, KroneckerGaussian,
 from xinverse.priors.two_scale import TwoScale
 from xinverse.solvers import GaussianPosterior
 from xinverse.variational import CostGradient, VariationalCost
-
-FLOATS = [torch.float32, torch.float64]
-BOTH = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 
 
 class Ridge(Prior):
@@ -30,10 +28,6 @@ class Product(Operator):
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, 1:] * x[:, :-1]
-
-
-def random(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def two_scale(dtype: torch.dtype = torch.float64) -> TwoScale:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from tensors import random
 
 from xinverse.operators import Matrix
 from xinverse.priors import PRIORS
@@ -16,11 +16,6 @@ from xinverse.variational import VariationalCost
 
 FLOATS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 SHAPES = pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 4)])
-
-
-def random(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, dtype=torch.float64, generator=generator)
 
 
 def test_its_name_stands_for_it():
@@ -70,7 +65,7 @@ def test_the_prox_is_where_it_says(dtype):
 
 def test_a_change_of_variables_never_inverts_the_covariance():
     """The least cost of white controls is the optimal interpolation of what they make."""
-    root, observe, y = random((6, 6), 1), random((3, 6), 2), random((1, 3), 3)
+    root, observe, y = random((6, 6), seed=1), random((3, 6), seed=2), random((1, 3), seed=3)
     solution = LBFGS(200, tolerance=1e-12)(
         VariationalCost(White()), torch.zeros(1, 6).double(), y, Matrix(observe @ root)
     )

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from xinverse.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_device", "is_cupy", "occupy", "to_host", "to_like"]
+__all__ = ["Precision", "check_device", "is_cupy", "occupy", "to_host", "to_like"]
+
+Precision = Literal["float32", "bfloat16"]  # of the convolutions of networks
 
 _locks: dict[str, threading.Lock] = {}
 _locks_guard = threading.Lock()

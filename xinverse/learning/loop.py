@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
+from xinverse.device import Precision
 from xinverse.learning.variational_net import VariationalNet
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
 
 Model = TypeVar("Model", bound=nn.Module)
 Data = TypeVar("Data")
-Precision = Literal["float32", "bfloat16"]
 
 
 class Objective(Protocol[Model, Data]):  # type: ignore[misc]  # invariant where used

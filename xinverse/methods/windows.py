@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import numpy as np
 
+from xinverse.device import Precision
 from xinverse.errors import GridError, OptionError
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import Method, Problem
@@ -28,8 +29,6 @@ NETWORK_HALO = 24
 # Windows solved together; the result of one does not depend on the others.
 WINDOWS_AT_ONCE = 4
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 @dataclass(frozen=True)
 class WindowOptions:
@@ -46,7 +45,7 @@ class WindowOptions:
     """
 
     stride: int = 5
-    precision: str = "float32"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what is no number of days and no precision, since a user may give anything."""
@@ -54,8 +53,10 @@ class WindowOptions:
         whole = isinstance(stride, int | np.integer) and not isinstance(stride, bool)
         if not whole or self.stride < 1:
             raise OptionError(f"stride={stride!r}: expected a number of days above 0.")
-        if self.precision not in PRECISIONS:
-            raise OptionError(f"precision={self.precision!r}: expected one of {PRECISIONS}.")
+        if self.precision not in get_args(Precision):
+            raise OptionError(
+                f"precision={self.precision!r}: expected one of {get_args(Precision)}."
+            )
 
 
 Options = TypeVar("Options", bound=WindowOptions)

@@ -125,16 +125,18 @@ def make_region(
     for coordinate in (field.grid.time, field.grid.y, field.grid.x):
         token.update(coordinate.tobytes())
     token.update(np.packbits(sea).tobytes())
-    for what, other in (("truth", truth), ("background", background)):
-        if other is None:
-            continue
-        day = other.transpose(*field.dims).isel({field.axes.time: days[:1]}).to_numpy()
+    first_days = {
+        what: other.transpose(*field.dims).isel({field.axes.time: days[:1]}).to_numpy()
+        for what, other in (("truth", truth), ("background", background))
+        if other is not None
+    }
+    for what, day in first_days.items():
         token.update(what.encode() + day.tobytes())
-        if what == "truth" and not np.isfinite(day[:, sea]).any():
-            raise DataError(
-                f"The truth {other.name!r} is NaN everywhere in the sea on its first day. "
-                "Give complete fields, or leave truth= out to learn from observations alone."
-            )
+    if truth is not None and not np.isfinite(first_days["truth"][:, sea]).any():
+        raise DataError(
+            f"The truth {truth.name!r} is NaN everywhere in the sea on its first day. Give "
+            "complete fields, or leave truth= out to learn from observations alone."
+        )
     shape = field.grid.shape
     region = Region(
         shape=shape,

@@ -1,0 +1,15 @@
+"""Random tensors, and the floating-point types that tests go over."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+FLOATS = [torch.float32, torch.float64]
+BOTH = pytest.mark.parametrize("dtype", FLOATS, ids=str)
+
+
+def random(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    """Normal numbers, the same for the same seed."""
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))

@@ -123,7 +123,7 @@ def test_a_day_is_solved_about_twice():
         ),
         (lambda d: d.isel(time=np.r_[0:20, 22:40]), WeightsError, "regular"),
         (lambda d: d.assign_attrs(units="cm"), UnitsError, "cm"),
-        (lambda d: d.coarsen(latitude=2, longitude=2).mean(), WeightsError, "8.*18"),
+        (lambda d: d.coarsen(latitude=2, longitude=2).mean(), WeightsError, "8.*28"),
         (
             lambda d: d.rename("sst").assign_attrs(standard_name="sea_surface_temperature"),
             WeightsError,

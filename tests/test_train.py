@@ -270,6 +270,28 @@ def test_a_flip_keeps_observations_on_the_truth(flip):
     assert 2 < changed.sum() < 14  # some windows, not all
 
 
+def test_a_drift_raises_whole_days_alike():
+    truth = torch.randn(16, 5, 4, 6, generator=torch.Generator().manual_seed(0))
+    observed = truth > 0
+    batch = Batch(truth / 2, truth * observed, observed, truth, observed, observed[:, :1])
+
+    def augmented(**options: float) -> Batch:
+        generator = torch.Generator().manual_seed(1)
+        return augment(batch, generator, flips=("x",), stretch=(0.5, 2.0), **options)
+
+    still, moved = augmented(), augmented(drift=0.5)
+    raised = (moved.truth - still.truth).double()
+    level = raised.mean((2, 3), keepdim=True)
+    torch.testing.assert_close(raised, level.expand_as(raised), atol=1e-6, rtol=0)
+    torch.testing.assert_close(level.diff(n=2, dim=1), 0 * level[:, :3], atol=1e-6, rtol=0)
+    assert 0.3 < level[:, 2].std() < 0.8
+    assert (level[:, -1] - level[:, 0]).abs().min() > 0
+    for part in ("background", "y"):
+        difference = getattr(moved, part) - getattr(still, part)
+        torch.testing.assert_close(difference, moved.truth - still.truth)
+    assert torch.equal(moved.observed, still.observed)
+
+
 # A kill ---------------------------------------------------------------------------------
 
 

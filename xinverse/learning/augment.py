@@ -22,8 +22,9 @@ def augment(
     *,
     flips: Sequence[str] = (),
     stretch: tuple[float, float] = (1.0, 1.0),
+    drift: float = 0.0,
 ) -> Batch:
-    """Mirror each window, and multiply it, at random.
+    """Mirror each window, multiply it, and raise it, at random.
 
     Parameters
     ----------
@@ -38,6 +39,11 @@ def augment(
     stretch : tuple of float
         Smallest and largest factor of the values: the scale that a tile is
         normalised by is an estimate.
+    drift : float
+        Standard deviation of a level that is added to every cell, and of its
+        change from the middle of the window to an end. The level that is taken
+        out of a tile is one number; and a level that varies with time alone
+        moves no water.
     """
     count = len(batch.y)
     for flip in flips:
@@ -47,7 +53,12 @@ def augment(
         if flip.endswith("sign"):
             batch = _scale(batch, 1.0 - 2.0 * chosen.float())
     low, high = stretch
-    return _scale(batch, low + (high - low) * torch.rand(count, generator=generator))
+    batch = _scale(batch, low + (high - low) * torch.rand(count, generator=generator))
+    if drift:  # nothing is drawn without: trainings that know of none stay what they were
+        at = torch.linspace(-1, 1, batch.y.shape[1])
+        level, change = drift * torch.randn(2, count, 1, generator=generator)
+        batch = _raise(batch, level + change * at)
+    return batch
 
 
 def _turn(part: Tensor, axis: int, chosen: Tensor) -> Tensor:
@@ -57,3 +68,8 @@ def _turn(part: Tensor, axis: int, chosen: Tensor) -> Tensor:
 def _scale(batch: Batch, factor: Tensor) -> Batch:
     by = factor[:, None, None, None]
     return batch.map(lambda part: part if part.dtype == torch.bool else part * by)
+
+
+def _raise(batch: Batch, level: Tensor) -> Batch:
+    by = level[:, :, None, None]
+    return batch.map(lambda part: part if part.dtype == torch.bool else part + by)

@@ -47,6 +47,8 @@ class Recipe:
         Patches of a step.
     flips : tuple of str
         As `xinverse.learning.augment.augment`.
+    drift : float
+        Likewise.
     seed : int
         Of the untrained network and of the patches.
     device : str
@@ -58,6 +60,7 @@ class Recipe:
     patch: tuple[int, int]
     batch: int
     flips: tuple[str, ...]
+    drift: float
     seed: int
     device: str
 
@@ -203,7 +206,9 @@ def fit(
     def batch_at(step: int) -> Batch:
         drawn = tensors(sampler.at(step))
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        return augment(drawn, generator, flips=recipe.flips, stretch=STRETCH)
+        return augment(
+            drawn, generator, flips=recipe.flips, stretch=STRETCH, drift=recipe.drift
+        )
 
     held = [tensors(cuts) for cuts in sampler.validation(VALIDATION_BATCHES)]
 

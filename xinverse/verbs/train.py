@@ -66,6 +66,7 @@ def train(
     validation: float = 0.2,
     every: int = 100,
     flips: Sequence[str] | None = None,
+    drift: float = 0.0,
     length_scale: float = BACKGROUND["length_scale"],
     time_scale: float = BACKGROUND["time_scale"],
     noise: float | None = None,
@@ -138,6 +139,10 @@ def train(
     flips : sequence of str, optional
         Symmetries: ``"x"``, ``"y"``, ``"time"``, ``"sign"``, ``"y-sign"``. By
         default ``"y-sign"`` for sea level and none for others.
+    drift : float
+        Standard deviation, over that of the field, of a level that is added to
+        whole patches, and of its change within half a window: for seas whose
+        level rises and falls as a whole, as simulated boxes do not.
     length_scale, time_scale : float
         Scales of the optimal interpolation, in km and days.
     noise : float, optional
@@ -202,6 +207,8 @@ def train(
     if loss is None:
         loss = "self-supervised" if truth is None else "supervised"
     _check(loss, truth, withheld, validation, steps, batch, patch, start, mask_shifts)
+    if not 0 <= drift < float("inf"):
+        raise OptionError(f"drift={drift!r}: expected a number, zero or above.")
     if trainer is not None and not hasattr(trainer, "fit"):
         raise OptionError(
             f"trainer is a {type(trainer).__name__}. Expected a lightning.Trainer, such as "
@@ -266,6 +273,7 @@ def train(
             patch=(patch, patch) if isinstance(patch, int) else (patch[0], patch[1]),
             batch=batch,
             flips=flips,
+            drift=drift,
             seed=seed,
             device=device,
         )
@@ -287,6 +295,7 @@ def train(
         steps=steps,
         learning_rate=learning_rate,
         mask_shifts=mask_shifts or None,
+        drift=drift or None,
         seed=seed,
         **scales,
     )

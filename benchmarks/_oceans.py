@@ -52,17 +52,18 @@ def unseen_runs(cache: Path) -> dict[str, xr.DataArray]:
 
 
 def training_pairs(
-    cache: Path, seed: int
+    cache: Path, seed: int, draw: int = 0
 ) -> tuple[list[xr.DataArray], list[xr.DataArray], list[str]]:
-    """Truths, what is seen of them, and by what in words."""
-    rng = np.random.default_rng(seed)
+    """Truths, what is seen of them, and by what in words; other satellites at each draw."""
+    rng = np.random.default_rng([seed, draw] if draw else seed)
     truths, seen, words = [], [], []
     for number, run in enumerate(training_runs(cache)):
         for half in range(2):
             systems = SYSTEMS[rng.integers(len(SYSTEMS))]
             noise = float(rng.uniform(0.01, 0.03))
             truth = run.isel(time=slice(half * DAYS // 2, (half + 1) * DAYS // 2))
-            l3 = observe(truth, list(systems), noise=noise, seed=1000 + 10 * number + half)
+            own_seed = 1000 * (1 + draw) + 10 * number + half
+            l3 = observe(truth, list(systems), noise=noise, seed=own_seed)
             truths.append(truth)
             seen.append(l3[truth.name].load())
             words.append(f"ocean {number}: {', '.join(systems)}, {100 * noise:.1f} cm")

@@ -85,6 +85,9 @@ def main() -> None:
         "4dvarnet, bundled weights": lambda: observations.inverse.interpolate(
             method="4dvarnet", **common
         ),
+        "4dvarnet, from oi with chosen scales": lambda: observations.inverse.interpolate(
+            method="4dvarnet", length_scale=scales[0], time_scale=scales[1], **common
+        ),
     }
     maps, rows = {}, []
     wanted = truth.isel(time=SCORED)
@@ -107,6 +110,12 @@ def main() -> None:
         if "oi, chosen" in name:
             met = rows[-1]["normalised mse"] <= 0.20
             rows[-1] |= {"required": "mse <= 0.20", "met": "yes" if met else "NO"}
+        if name.startswith("4dvarnet"):
+            bound = next(
+                r["normalised mse"] for r in rows if r["method"] == "oi, chosen scales"
+            )
+            met = rows[-1]["normalised mse"] <= bound
+            rows[-1] |= {"required": "mse <= oi's", "met": "yes" if met else "NO"}
         print(rows[-1], flush=True)
     finish(
         "mediterranean",

@@ -113,7 +113,13 @@ class LearnedMethod(WindowMethod[LearnedOptions]):
             scale = statistics(problem, anomaly, scales).variance ** 0.5
             filled = np.where(problem.sea, given - level, 0.0)
             first = torch.as_tensor(filled, dtype=torch.float32, device=device)
-        return Start(level, scale, anomaly, first)
+        # A level of each day moves no water, and the first guess knows it best: boxes that
+        # networks are trained on have none, and they would take it for an error.
+        daily = first[:, torch.as_tensor(problem.sea, device=first.device)].mean(1)
+        first = first - daily[:, None, None]
+        days = daily.double().cpu().numpy()
+        anomaly = np.where(problem.observed, anomaly - days[:, None, None], 0.0)
+        return Start(level + days, scale, anomaly, first)
 
     def _interpolation(self, options: LearnedOptions, weights: WeightsRef | None) -> OIOptions:
         trained = self._card(weights).config["background"]

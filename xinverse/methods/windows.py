@@ -68,15 +68,17 @@ class Start:
 
     Attributes
     ----------
-    level, scale : float
-        Subtracted, and divided by.
+    level : float or ndarray, shape (nt,)
+        Subtracted, of all days or of each.
+    scale : float
+        Divided by.
     anomaly : ndarray, shape (nt, ny, nx)
         Observations minus the level, zero where there is none.
     first : Tensor, shape (nt, ny, nx)
         First guess minus the level.
     """
 
-    level: float
+    level: float | np.ndarray
     scale: float
     anomaly: np.ndarray
     first: torch.Tensor
@@ -135,7 +137,8 @@ class WindowMethod(Method[Options]):
         half = options.precision == "bfloat16"
         with torch.autocast(first.device.type, torch.bfloat16, enabled=half):
             field = _slide(network, problem, first, start.anomaly / scale, starts)
-        mean = field[:, keep[1], keep[2]].double().cpu().numpy() * scale + start.level
+        level = np.broadcast_to(start.level, len(problem.y))[keep[0], None, None]
+        mean = field[:, keep[1], keep[2]].double().cpu().numpy() * scale + level
         return mean[None]
 
     def _reference(self, weights: WeightsRef | None) -> WeightsRef:

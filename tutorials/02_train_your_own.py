@@ -40,7 +40,7 @@ folder = Path(tempfile.mkdtemp())
 # at it.
 
 # %%
-oceans = [osse.draw_ocean(seed, spacing_km=(11, 13)) for seed in (1, 2, 3, 4)]
+oceans = [osse.draw_ocean(seed, spacing_km=(12, 12)) for seed in (1, 2, 3, 4)]
 for ocean in oceans:
     print(
         f"{ocean.latitude:.0f}° N, deformation radius {ocean.rossby_radius_km:.0f} km, "

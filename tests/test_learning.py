@@ -190,6 +190,20 @@ def test_a_sample_does_not_depend_on_its_batch(dtype):
         torch.testing.assert_close(alone / scale, together[k] / scale, rtol=0, atol=1e-6)
 
 
+def test_noisy_observations_count_for_less():
+    torch.manual_seed(0)
+    model = FourDVarNet(
+        WINDOW, prior_hidden=3, steps=1, solver="gradient-descent", representation=0.2
+    )
+    background, y, observed, _ = batch_at(0)[:4]
+    noise = torch.tensor([0.0, 0.2, 0.4, 1e6]).reshape(-1, 1, 1, 1)
+    blind = model.reconstruct(background, y, torch.zeros_like(observed))
+    drawn = model.reconstruct(background, y, observed, noise=noise) - blind
+    whole = model.reconstruct(background, y, observed) - blind  # nothing said of noise
+    for found, full, share in zip(drawn, whole, (1.0, 0.5, 0.2, 0.0), strict=True):
+        torch.testing.assert_close(found, share * full, rtol=1e-4, atol=1e-6)
+
+
 def test_land_stays_where_the_background_is():
     model = trained_like()
     background, y, observed, _ = batch_at(0)[:4]

@@ -19,6 +19,7 @@ from xinverse.learning import ReferenceFourDVarNet
 from xinverse.methods.base import Footprint
 from xinverse.methods.reference import ReferenceMethod, ReferenceOptions
 from xinverse.model import load_model
+from xinverse.operators import Mask
 
 T, PRIOR, HIDDEN, SIDE = 5, 3, 4, 12
 TOLD: dict[str, Any] = {
@@ -215,7 +216,7 @@ def _step(solver: torch.nn.Module, g: torch.Tensor) -> tuple[torch.Tensor, Any]:
     from xinverse.variational import CostGradient
 
     halves = CostGradient(torch.zeros(len(g)), g, torch.zeros_like(g))
-    return solver.step(0, torch.zeros_like(g), halves, solver.begin(g))
+    return solver.step(0, torch.zeros_like(g), halves, solver.begin(g, Mask(g > 0)))
 
 
 def test_it_trains_through_every_step_and_gives_the_state_itself():

@@ -206,6 +206,20 @@ def test_a_state_that_fits_its_observations_is_seen_where_that_is_asked_for(sees
     assert torch.allclose(*steps, atol=1e-5) == (not sees_state)
 
 
+@pytest.mark.parametrize("sees_coverage", [False, True])
+def test_no_observation_is_told_from_one_that_fits_where_that_is_asked_for(sees_coverage):
+    torch.manual_seed(0)
+    x = fields((1, 2, 6, 7), torch.float32)[0]
+    cost = VariationalCost(White(), 1.0, 1e-12)
+    solver = LSTMSolver(2, 4, 1, sees_coverage=sees_coverage)
+    for layer in (solver.update, solver.coverage):
+        if layer is not None:
+            torch.nn.init.normal_(layer.weight)
+    seen = [Mask(torch.full(x.shape, known)) for known in (True, False)]
+    steps = [solver(cost, x, operator(x), operator).state - x for operator in seen]
+    assert torch.allclose(*steps, atol=1e-5) == (not sees_coverage)
+
+
 def test_a_step_does_not_depend_on_the_size_of_the_tile():
     """Inside, beyond the reach of two steps, a tile of a map is the map of a tile."""
     solver, cost = learned(torch.float64, steps=2)

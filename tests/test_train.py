@@ -393,6 +393,45 @@ def test_the_solver_may_see_the_state(truth, seen, tmp_path):
     assert same(load_model(trained.save(tmp_path / "seeing.safetensors")), trained)
 
 
+def test_a_trained_network_may_begin_to_see_more(truth, seen, model, tmp_path):
+    more = {"network": {"sees_coverage": True}, "start": model, "learning_rate": 1e-12}
+    grown = xinverse.train("4dvarnet", truth, seen, **(SMALL | more))
+    assert grown.card.config["sees_coverage"]
+    assert grown.card.config["window"] == model.card.window
+    maps = [
+        seen.inverse.interpolate(
+            method="4dvarnet", weights=one.save(tmp_path / f"{k}.safetensors"), noise=0.02
+        )
+        for k, one in enumerate((grown, model))
+    ]
+    xr.testing.assert_allclose(*maps, atol=1e-6)
+    smaller = {k: v for k, v in more.items() if k != "network"} | {"start": grown}
+    with pytest.raises(OptionError, match="coverage"):
+        xinverse.train(
+            "4dvarnet", truth, seen, **(SMALL | smaller | {"network": {"sees_coverage": False}})
+        )
+
+
+@pytest.mark.parametrize("method", ["4dvarnet", "unet"])
+def test_the_noise_of_each_field_is_told(truth, seen, method):
+    sizes = {"4dvarnet": SMALL["network"], "unet": {"window": 5, "hidden": 4}}[method]
+    told = SMALL | {"network": sizes | {"representation": 0.2}}
+    once = xinverse.train(method, [truth, truth], [seen, seen], **told)
+    assert same(
+        once,
+        xinverse.train(method, [truth, truth], [seen, seen], **told | {"noise": [0.02, 0.02]}),
+    )
+    other = told | {"noise": [0.02, 0.05]}
+    assert not same(once, xinverse.train(method, [truth, truth], [seen, seen], **other))
+
+
+def test_the_noise_of_a_patch_is_that_of_a_tile(truth, seen):
+    cut = region(truth, seen).cut((slice(0, 5), slice(0, 24), slice(0, 24)))
+    np.testing.assert_allclose(cut["noise"], 0.02 / region(truth, seen).scale, rtol=1e-5)
+    halved = region(truth, (seen / 2).assign_attrs(seen.attrs))  # its own noise is 0.02 too
+    assert halved.noise == pytest.approx(0.02)
+
+
 def test_a_lightning_trainer_goes_the_same_way(truth, seen, model, tmp_path):
     import lightning
 
@@ -453,7 +492,9 @@ def test_the_accessor_takes_names(truth, seen, model):
         ({"precision": "float16"}, OptionError, "float16"),
         ({"mask_shifts": 1, "truth": None}, OptionError, "needs truth="),
         ({"card": {"license": "CC0"}}, OptionError, "'license', which no ModelCard"),
-        ({"start": "ssh-qg"}, OptionError, "Both network= and start="),
+        ({"start": "ssh-qg"}, OptionError, "does not take the weights of start=.*first 'cost"),
+        ({"noise": [0.02, 0.03]}, OptionError, "2 numbers were given as noise and 1 fields"),
+        ({"network": {"representation": 0.0}}, OptionError, "representation=0.0: expected"),
     ],
 )
 def test_what_is_wrong_is_said_at_the_call(truth, seen, changes, error, words):

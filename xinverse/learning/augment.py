@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -67,9 +67,16 @@ def _turn(part: Tensor, axis: int, chosen: Tensor) -> Tensor:
 
 def _scale(batch: Batch, factor: Tensor) -> Batch:
     by = factor[:, None, None, None]
-    return batch.map(lambda part: part if part.dtype == torch.bool else part * by)
+    scaled = _fields(batch, lambda part: part * by)
+    return scaled if batch.noise is None else scaled._replace(noise=batch.noise * by.abs())
 
 
 def _raise(batch: Batch, level: Tensor) -> Batch:
     by = level[:, :, None, None]
-    return batch.map(lambda part: part if part.dtype == torch.bool else part + by)
+    return _fields(batch, lambda part: part + by)
+
+
+def _fields(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """Change what has the units of the field and is no deviation."""
+    parts = {name: getattr(batch, name) for name in ("background", "y", "truth")}
+    return batch._replace(**{name: change(part) for name, part in parts.items()})

@@ -28,6 +28,8 @@ class Batch(NamedTuple):
         Boolean: where it is; everywhere, where it is not given.
     sea : Tensor or None
         Boolean, ``(batch, 1, y, x)``.
+    noise : Tensor or None
+        Standard deviation of the observations' noise, ``(batch, 1, 1, 1)``, normalised.
     """
 
     background: Tensor
@@ -36,6 +38,7 @@ class Batch(NamedTuple):
     truth: Tensor
     counted: Tensor | None = None
     sea: Tensor | None = None
+    noise: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Change every part that is there."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xinverse.learning.network import WindowNetwork
+from xinverse.learning.network import WindowNetwork, check_representation, relative_error
 from xinverse.priors.unet import UNet
 from xinverse.solvers.base import Mode
 
@@ -31,21 +31,36 @@ class DirectUNet(WindowNetwork):
         Width on the finest grid.
     levels : int
         How many times the grid is made coarser by two.
+    representation : float, optional
+        As `xinverse.learning.FourDVarNet`: what is noisy is then shown as observed less.
     """
 
-    def __init__(self, window: int = 11, hidden: int = 16, levels: int = 2) -> None:
+    def __init__(
+        self,
+        window: int = 11,
+        hidden: int = 16,
+        levels: int = 2,
+        representation: float | None = None,
+    ) -> None:
         super().__init__()
+        check_representation(representation)
         self.net = UNet(3 * window, hidden, levels)
         # Only the first part, the background's change, is used. Untrained: none.
         for parameter in self.net.leave.parameters():
             nn.init.zeros_(parameter)
-        self.config = {"window": window, "hidden": hidden, "levels": levels}
-        self.window = window
+        self.config = {
+            "window": window,
+            "hidden": hidden,
+            "levels": levels,
+            "representation": representation,
+        }
+        self.window, self.representation = window, representation
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DirectUNet:
         """Build the network that a model card describes."""
-        return cls(**{name: int(config[name]) for name in ("window", "hidden", "levels")})
+        sizes = {name: int(config[name]) for name in ("window", "hidden", "levels")}
+        return cls(**sizes, representation=config.get("representation"))
 
     def reconstruct(
         self,
@@ -53,6 +68,7 @@ class DirectUNet(WindowNetwork):
         y: Tensor,
         observed: Tensor,
         *,
+        noise: Tensor | None = None,
         sea: Tensor | None = None,
         steps: int | None = None,  # noqa: ARG002  there are none
         mode: Mode = "iterate",
@@ -61,6 +77,9 @@ class DirectUNet(WindowNetwork):
         with torch.set_grad_enabled(mode != "iterate" and torch.is_grad_enabled()):
             zero = torch.zeros((), dtype=y.dtype, device=y.device)
             innovation = torch.where(observed, y - background, zero)
-            seen = torch.cat([background, innovation, observed.to(y.dtype)], 1)
+            coverage = observed.to(y.dtype)
+            if self.representation is not None and noise is not None:
+                coverage = coverage / relative_error(noise, self.representation)
+            seen = torch.cat([background, innovation, coverage], 1)
             found = self.net.project(seen)[:, : self.window]
             return found if sea is None else torch.where(sea, found, background)

@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 from xinverse.learning.losses import time_taper
 from xinverse.learning.variational_net import VariationalNet
+from xinverse.operators.base import Operator
 from xinverse.operators.mask import Mask
+from xinverse.operators.noise import NoiseWeighted
 from xinverse.priors.two_scale import TwoScale
 from xinverse.solvers.base import Mode, VariationalSolver
 from xinverse.solvers.gradient_descent import GradientDescent
 from xinverse.solvers.lstm import LSTMSolver
 
-__all__ = ["FourDVarNet", "WindowNetwork"]
+__all__ = ["FourDVarNet", "WindowNetwork", "check_representation", "relative_error"]
 
 
 class WindowNetwork(nn.Module):
@@ -48,6 +50,7 @@ class WindowNetwork(nn.Module):
         y: Tensor,
         observed: Tensor,
         *,
+        noise: Tensor | None = None,
         sea: Tensor | None = None,
         steps: int | None = None,
         mode: Mode = "iterate",
@@ -62,6 +65,9 @@ class WindowNetwork(nn.Module):
             Observations, normalised; what stands where nothing was observed does not count.
         observed : Tensor
             Boolean, of the same shape.
+        noise : Tensor, optional
+            Standard deviation of the observations' noise, normalised, broadcasting to
+            them. Not every network makes use of it.
         sea : Tensor, optional
             Boolean, broadcasting to the state.
         steps : int, optional
@@ -82,6 +88,25 @@ class WindowNetwork(nn.Module):
         return time_taper(self.window, like)
 
 
+def check_representation(representation: float | None) -> None:
+    """Refuse an error of representation that is none."""
+    if representation is not None and not representation > 0:
+        raise ValueError(f"representation={representation!r}: expected a number above 0.")
+
+
+def relative_error(noise: Tensor, representation: float) -> Tensor:
+    r"""Standard deviation of an observation's error, :math:`\sqrt{1 + \sigma^2/\sigma_r^2}`.
+
+    Parameters
+    ----------
+    noise : Tensor
+        :math:`\sigma`.
+    representation : float
+        :math:`\sigma_r`, of an observation without noise: the unit.
+    """
+    return (1 + (noise / representation).square()).sqrt()
+
+
 class FourDVarNet(WindowNetwork, VariationalNet):
     r"""Mask, two-scale bilinear prior, LSTM on the gradient of the cost.
 
@@ -98,6 +123,13 @@ class FourDVarNet(WindowNetwork, VariationalNet):
         the same prior and the same cost without the network in between.
     sees_state : bool
         As `xinverse.solvers.LSTMSolver`.
+    representation : float, optional
+        :math:`\sigma_r`, the error of observations without noise, normalised: what they
+        see that the maps do not hold. Those of noise :math:`\sigma` then count for
+        :math:`\sigma_r^2 / (\sigma^2 + \sigma_r^2)` in the cost; where it is not given,
+        all count alike.
+    sees_coverage : bool
+        As `xinverse.solvers.LSTMSolver`.
     """
 
     def __init__(
@@ -108,14 +140,19 @@ class FourDVarNet(WindowNetwork, VariationalNet):
         steps: int = 6,
         solver: Literal["lstm", "gradient-descent"] = "lstm",
         sees_state: bool = False,
+        representation: float | None = None,
+        sees_coverage: bool = False,
     ) -> None:
         descent: VariationalSolver
         if solver == "lstm":
-            descent = LSTMSolver(window, solver_hidden, steps, sees_state=sees_state)
+            descent = LSTMSolver(
+                window, solver_hidden, steps, sees_state=sees_state, sees_coverage=sees_coverage
+            )
         elif solver == "gradient-descent":
             descent = GradientDescent(0.1, steps, learned=True)
         else:
             raise ValueError(f"solver={solver!r}: expected 'lstm' or 'gradient-descent'.")
+        check_representation(representation)
         super().__init__(TwoScale(window, prior_hidden), descent)
         self.config = {
             "window": window,
@@ -124,16 +161,19 @@ class FourDVarNet(WindowNetwork, VariationalNet):
             "steps": steps,
             "solver": solver,
             "sees_state": sees_state,
+            "representation": representation,
+            "sees_coverage": sees_coverage,
         }
-        self.window = window
+        self.window, self.representation = window, representation
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> FourDVarNet:
         """Build the network that a model card describes."""
         names = ("window", "prior_hidden", "solver_hidden", "steps")
         sizes: dict[str, Any] = {name: int(config[name]) for name in names}
-        # Cards of the first weights say neither.
-        others = {name: config[name] for name in ("solver", "sees_state") if name in config}
+        # Cards of the first weights say none of these.
+        later = ("solver", "sees_state", "representation", "sees_coverage")
+        others = {name: config[name] for name in later if name in config}
         return cls(**sizes, **others)
 
     def reconstruct(
@@ -142,10 +182,22 @@ class FourDVarNet(WindowNetwork, VariationalNet):
         y: Tensor,
         observed: Tensor,
         *,
+        noise: Tensor | None = None,
         sea: Tensor | None = None,
         steps: int | None = None,
         mode: Mode = "iterate",
     ) -> Tensor:
         """Descend the variational cost from the background; see `WindowNetwork`."""
+        y, operator = self.observations(y, observed, noise)
+        return self(background, y, operator, sea=sea, steps=steps, mode=mode)
+
+    def observations(
+        self, y: Tensor, observed: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, Operator]:
+        """Observations and operator as the cost takes them, weighed where noise is known."""
         y = torch.where(observed, y, torch.zeros((), dtype=y.dtype, device=y.device))
-        return self(background, y, Mask(observed), sea=sea, steps=steps, mode=mode)
+        mask = Mask(observed)
+        if self.representation is None or noise is None:
+            return y, mask
+        weighted = NoiseWeighted(mask, relative_error(noise, self.representation))
+        return weighted.weigh(y), weighted

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from xinverse.learning.batch import Batch
 from xinverse.learning.losses import background_loss
-from xinverse.learning.network import WindowNetwork
-from xinverse.learning.variational_net import VariationalNet
-from xinverse.operators.mask import Mask
+from xinverse.learning.network import FourDVarNet, WindowNetwork
 
 __all__ = ["OBJECTIVES", "self_supervised", "supervised", "unsupervised"]
 
@@ -56,16 +54,22 @@ def unsupervised(model: WindowNetwork, batch: Batch, steps: int) -> Tensor:
     from it: a prior that is free to move makes the cost small by knowing nothing.
     """
     estimate = _estimate(model, batch, steps)
-    operator = Mask(batch.observed)
-    cost = cast(VariationalNet, model).cost  # the verb refuses what has none
+    net = cast(FourDVarNet, model)  # the verb refuses what has no cost
+    y, operator = net.observations(batch.y, batch.observed, batch.noise)
     with torch.no_grad():
-        reference = cost(batch.background, batch.y, operator)
-    return (cost(estimate, batch.y, operator) / reference.clamp(min=1e-6)).mean()
+        reference = net.cost(batch.background, y, operator)
+    return (net.cost(estimate, y, operator) / reference.clamp(min=1e-6)).mean()
 
 
 def _estimate(model: WindowNetwork, batch: Batch, steps: int) -> Tensor:
     return model.reconstruct(
-        batch.background, batch.y, batch.observed, sea=batch.sea, steps=steps, mode="unroll"
+        batch.background,
+        batch.y,
+        batch.observed,
+        noise=batch.noise,
+        sea=batch.sea,
+        steps=steps,
+        mode="unroll",
     )
 
 

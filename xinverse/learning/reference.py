@@ -151,7 +151,11 @@ class ModulatedDescent(DescentSolver):
         self.conv_out = Convolution(hidden, channels)
         self.rate, self.factor, self.patch = rate, factor, patch
 
-    def begin(self, x: Tensor) -> tuple[Tensor | None, Any]:  # noqa: ARG002  all begin alike
+    def begin(
+        self,
+        x: Tensor,  # noqa: ARG002  all begin alike
+        operator: Operator,  # noqa: ARG002
+    ) -> tuple[Tensor | None, Any]:
         """No root mean square yet, nor hidden state and cell."""
         return None, None
 
@@ -278,7 +282,8 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
         y: Tensor,
         observed: Tensor,
         *,
-        sea: Tensor | None = None,  # noqa: ARG002  land is a gap to the reference
+        noise: Tensor | None = None,  # noqa: ARG002  the reference knows of none
+        sea: Tensor | None = None,  # noqa: ARG002  land is a gap to it
         steps: int | None = None,
         mode: Mode = "iterate",
     ) -> Tensor:

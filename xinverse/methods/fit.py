@@ -256,7 +256,9 @@ def _score(model: WindowNetwork, batches: Sequence[Batch]) -> float:
     """Error variance over the background's where it is counted, tapered in time."""
     error = reference = 0.0
     for batch in batches:
-        estimate = model.reconstruct(batch.background, batch.y, batch.observed, sea=batch.sea)
+        estimate = model.reconstruct(
+            batch.background, batch.y, batch.observed, noise=batch.noise, sea=batch.sea
+        )
         counted = cast("torch.Tensor", batch.counted)
         weight = counted * model.taper(estimate)[:, None, None]
         error += float((weight * (estimate - batch.truth).square()).sum())

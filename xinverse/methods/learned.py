@@ -105,21 +105,22 @@ class LearnedMethod(WindowMethod[LearnedOptions]):
             solved, y, _ = posterior(problem, scales, anomaly, device)
             with torch.no_grad():
                 first = solved.mean(y[None])[0]
-            scale = solved.prior.variance**0.5
         else:
             background_and_anomaly(problem, None)  # refuses a background with holes
             level = float(given[:, problem.sea].mean(dtype="float64"))
             anomaly = np.where(problem.observed, problem.y - level, 0.0)
-            scale = statistics(problem, anomaly, scales).variance ** 0.5
             filled = np.where(problem.sea, given - level, 0.0)
             first = torch.as_tensor(filled, dtype=torch.float32, device=device)
+        found = statistics(problem, anomaly, scales)
+        noise = np.zeros(problem.y.shape, np.float32)
+        noise[problem.observed] = np.sqrt(found.noise_variance)
         # A level of each day moves no water, and the first guess knows it best: boxes that
         # networks are trained on have none, and they would take it for an error.
         daily = first[:, torch.as_tensor(problem.sea, device=first.device)].mean(1)
         first = first - daily[:, None, None]
         days = daily.double().cpu().numpy()
         anomaly = np.where(problem.observed, anomaly - days[:, None, None], 0.0)
-        return Start(level + days, scale, anomaly, first)
+        return Start(level + days, found.variance**0.5, anomaly, first, noise)
 
     def _interpolation(self, options: LearnedOptions, weights: WeightsRef | None) -> OIOptions:
         trained = self._card(weights).config["background"]
@@ -128,7 +129,7 @@ class LearnedMethod(WindowMethod[LearnedOptions]):
 
 def normalisation(
     y: np.ndarray, grid: Grid, sea: np.ndarray, noise: float | None
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
     """Level and scale by which some days of observations are normalised, as a tile's are.
 
     Parameters
@@ -145,9 +146,12 @@ def normalisation(
     Returns
     -------
     level, scale : float
+    noise : float
+        Standard deviation of the observations' noise, in the units of the field.
     """
     whole = (slice(None), slice(None), slice(None))
     cells = (np.arange(y.shape[0]), np.arange(y.shape[1]), np.arange(y.shape[2]))
     days = Problem(y, grid, sea, {}, cells, whole, where="the days that were looked at")
     level, anomaly = background_and_anomaly(days, None)
-    return float(level), statistics(days, anomaly, OIOptions(noise=noise)).variance ** 0.5
+    found = statistics(days, anomaly, OIOptions(noise=noise))
+    return float(level), found.variance**0.5, float(found.noise_variance.mean()) ** 0.5

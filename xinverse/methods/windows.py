@@ -76,12 +76,16 @@ class Start:
         Observations minus the level, zero where there is none.
     first : Tensor, shape (nt, ny, nx)
         First guess minus the level.
+    noise : ndarray, shape (nt, ny, nx), optional
+        Standard deviation of the observations' noise, where it is known; zero where
+        nothing was observed.
     """
 
     level: float | np.ndarray
     scale: float
     anomaly: np.ndarray
     first: torch.Tensor
+    noise: np.ndarray | None = None
 
 
 class WindowMethod(Method[Options]):
@@ -136,7 +140,8 @@ class WindowMethod(Method[Options]):
         first = start.first.float() / scale
         half = options.precision == "bfloat16"
         with torch.autocast(first.device.type, torch.bfloat16, enabled=half):
-            field = _slide(network, problem, first, start.anomaly / scale, starts)
+            noise = None if start.noise is None else start.noise / scale
+            field = _slide(network, problem, first, start.anomaly / scale, noise, starts)
         level = np.broadcast_to(start.level, len(problem.y))[keep[0], None, None]
         mean = field[:, keep[1], keep[2]].double().cpu().numpy() * scale + level
         return mean[None]
@@ -171,6 +176,7 @@ def _slide(
     problem: Problem,
     first: torch.Tensor,
     y: np.ndarray,
+    noise: np.ndarray | None,
     starts: Sequence[int],
 ) -> torch.Tensor:
     """Solve every window and join them in time by a taper, over the kept days."""
@@ -178,6 +184,7 @@ def _slide(
 
     device = first.device
     values = torch.as_tensor(y.astype("float32"), device=device)
+    deviation = None if noise is None else torch.as_tensor(noise, dtype=first.dtype).to(device)
     observed = torch.as_tensor(problem.observed, device=device)
     sea = torch.as_tensor(problem.sea.copy(), device=device)
     begin, end = problem.keep[0].start, problem.keep[0].stop
@@ -191,6 +198,7 @@ def _slide(
             torch.stack([first[c] for c in cut]),
             torch.stack([values[c] for c in cut]),
             torch.stack([observed[c] for c in cut]),
+            noise=None if deviation is None else torch.stack([deviation[c] for c in cut]),
             sea=sea,
         )
         for s, estimate in zip(some, estimates, strict=True):

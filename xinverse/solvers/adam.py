@@ -10,6 +10,7 @@ from torch import Tensor
 from xinverse.solvers.base import SOLVERS, DescentSolver
 
 if TYPE_CHECKING:
+    from xinverse.operators.base import Operator
     from xinverse.variational import CostGradient
 
 __all__ = ["Adam"]
@@ -64,7 +65,7 @@ class Adam(DescentSolver):
             raise ValueError(f"betas={betas}: expected two numbers from 0 to below 1.")
         self.step_size, self.betas, self.epsilon = float(step_size), betas, epsilon
 
-    def begin(self, x: Tensor) -> Moments:
+    def begin(self, x: Tensor, operator: Operator) -> Moments:  # noqa: ARG002  only the state
         """Both moments, zero."""
         return torch.zeros_like(x), torch.zeros_like(x)
 

@@ -182,7 +182,7 @@ class DescentSolver(VariationalSolver):
         :math:`\| \nabla U(x^{(0)}) \|`; zero runs all the steps.
     """
 
-    def begin(self, x: Tensor) -> Any:  # noqa: ARG002  most need nothing
+    def begin(self, x: Tensor, operator: Operator) -> Any:  # noqa: ARG002  most need nothing
         """What is carried from one step to the next, before the first."""
         return None
 
@@ -229,7 +229,7 @@ class DescentSolver(VariationalSolver):
         values: list[Tensor] = []
         taken = 0
         x = x0
-        carried = self.begin(x0)
+        carried = self.begin(x0, operator)
         for number in range(steps):
             gradient = cost.gradient(x, y, operator, create_graph=unroll)
             values.append(gradient.value.detach())

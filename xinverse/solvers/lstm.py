@@ -21,9 +21,12 @@ from xinverse.convolution import Convolution, from_channels, to_channels
 from xinverse.solvers.base import SOLVERS, DescentSolver
 
 if TYPE_CHECKING:  # a solver takes any cost; only the type is named here
+    from xinverse.operators.base import Operator
     from xinverse.variational import CostGradient
 
 __all__ = ["ConvLSTMCell", "LSTMSolver"]
+
+Carried = tuple[tuple[Tensor, Tensor], Tensor | None]
 
 
 class ConvLSTMCell(nn.Module):
@@ -58,10 +61,24 @@ class ConvLSTMCell(nn.Module):
         zero = like.new_zeros(len(like), self.hidden, *like.shape[2:])
         return zero, zero
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """One step: the new hidden state and cell."""
+    def forward(
+        self, x: Tensor, state: tuple[Tensor, Tensor], always: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One step: the new hidden state and cell.
+
+        Parameters
+        ----------
+        x : Tensor
+            What comes in.
+        state : tuple of Tensor
+            Hidden state and cell.
+        always : Tensor, optional
+            Added to the gates, ``(batch, 4 * hidden, *cells)``: what does not change
+            from step to step need be convolved only once.
+        """
         h, c = state
-        enter, forget, leave, new = self.gates(torch.cat([x, h], 1)).chunk(4, dim=1)
+        gates = self.gates(torch.cat([x, h], 1))
+        enter, forget, leave, new = (gates if always is None else gates + always).chunk(4, 1)
         c = torch.sigmoid(forget) * c + torch.sigmoid(enter) * torch.tanh(new)
         return torch.sigmoid(leave) * torch.tanh(c), c
 
@@ -97,6 +114,10 @@ class LSTMSolver(DescentSolver):
     sees_state : bool
         Let the cell see the state too. The paper's cell sees the gradient alone, and so
         knows of a state that fits its observations only what the prior makes of it.
+    sees_coverage : bool
+        Let it see where the state is observed, and how precisely: :math:`H^\top 1`, one
+        or zero for a mask, less where it is weighed by noise. A gradient of zero says
+        that a state fits, or that nothing was seen.
     """
 
     minimises = False
@@ -112,28 +133,42 @@ class LSTMSolver(DescentSolver):
         periodic: Sequence[bool] | None = None,
         gain: float = 1.0,
         sees_state: bool = False,
+        sees_coverage: bool = False,
     ) -> None:
         super().__init__(steps)
         inputs = (3 if sees_state else 2) * channels
         self.cell = ConvLSTMCell(inputs, hidden, rank=rank, periodic=periodic)
         self.update = Convolution(hidden, channels, rank=rank, periodic=periodic)
-        # Untrained, the solver returns the background.
-        for parameter in self.update.parameters():
-            nn.init.zeros_(parameter)
+        # Drawn last: the other weights are the same with it and without.
+        self.coverage = (
+            Convolution(channels, 4 * hidden, rank=rank, periodic=periodic)
+            if sees_coverage
+            else None
+        )
+        # Untrained, the solver returns the background, and one that is trained goes on as it
+        # did when it begins to see the coverage.
+        for layer in (self.update, self.coverage):
+            for parameter in () if layer is None else layer.parameters():
+                nn.init.zeros_(parameter)
         self.gain = nn.Parameter(torch.full((2,), float(gain)))
         self.channel, self.sees_state = channel, sees_state
 
-    def begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden state and cell, zero."""
-        return self.cell.start(to_channels(x, self.channel))
+    def begin(self, x: Tensor, operator: Operator) -> Carried:
+        """Hidden state and cell, zero, and what the coverage adds to the gates."""
+        memory = self.cell.start(to_channels(x, self.channel))
+        if self.coverage is None:
+            return memory, None
+        seen, adjoint = operator.linearise(x)
+        covered = adjoint(torch.ones_like(seen)).detach()
+        return memory, self.coverage(to_channels(covered, self.channel))
 
     def step(
         self,
         number: int,  # noqa: ARG002  the cell keeps its own count
         x: Tensor,
         gradient: CostGradient,
-        carried: tuple[Tensor, Tensor],
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        carried: Carried,
+    ) -> tuple[Tensor, Carried]:
         """What the cell makes of the gradient."""
         inputs = [
             gain * to_channels(half, self.channel)
@@ -143,5 +178,6 @@ class LSTMSolver(DescentSolver):
         ]
         if self.sees_state:
             inputs.append(to_channels(x, self.channel))
-        carried = self.cell(torch.cat(inputs, 1), carried)
-        return -from_channels(self.update(carried[0]), self.channel), carried
+        memory, always = carried
+        memory = self.cell(torch.cat(inputs, 1), memory, always)
+        return -from_channels(self.update(memory[0]), self.channel), (memory, always)

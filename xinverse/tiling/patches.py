@@ -35,6 +35,8 @@ class Region:
         Where the field is wanted.
     level, scale : float
         What a value is normalised by: ``(value - level) / scale``.
+    noise : float
+        Standard deviation of the observations' noise.
     split : int
         First time step that is kept from training, to validate with.
     """
@@ -47,10 +49,11 @@ class Region:
     sea: np.ndarray
     level: float
     scale: float
+    noise: float
     split: int
 
     def cut(self, box: Box) -> dict[str, np.ndarray]:
-        """Read one box: background, y, observed, truth, counted and sea, normalised."""
+        """Read one box: its parts as in a `Batch`, normalised."""
         sea = np.broadcast_to(self.sea[box[1:]], tuple(s.stop - s.start for s in box))
         y, truth, background = (
             self._normalised(read(box)) for read in (self.y, self.truth, self.background)
@@ -67,6 +70,7 @@ class Region:
             "truth": np.where(counted, truth, 0.0).astype(np.float32),
             "counted": counted,
             "sea": sea[:1],
+            "noise": np.full((1, 1, 1), self.noise / self.scale, np.float32),
         }
 
     def _normalised(self, values: np.ndarray) -> np.ndarray:

@@ -16,14 +16,19 @@ import xarray as xr
 from xinverse.device import check_device, require_device
 from xinverse.errors import DataError, OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call
-from xinverse.methods.base import METHODS
 from xinverse.methods.fit import fit, make_recipe, new_network
 from xinverse.methods.learned import LearnedMethod
-from xinverse.methods.registry import find
 from xinverse.model import Model, load_model
 from xinverse.options import get_option
 from xinverse.tiling.patches import Region
 from xinverse.verbs.prepare import Job
+from xinverse.verbs.training_arguments import (
+    Fields,
+    check_numbers,
+    field_by_field,
+    learned_method,
+    of_each,
+)
 from xinverse.verbs.training_regions import make_region, shifted
 from xinverse.weights import ModelCard
 
@@ -38,10 +43,7 @@ SEA_LEVEL = (
     "adt",
 )
 BACKGROUND = {"length_scale": 90.0, "time_scale": 10.0}
-LOSSES = ("supervised", "self-supervised", "unsupervised")
 SLACK = 0.05  # of the grid spacing, beyond what was trained on
-
-Fields = xr.DataArray | Sequence[xr.DataArray]
 
 
 def train(
@@ -69,7 +71,7 @@ def train(
     drift: float = 0.0,
     length_scale: float = BACKGROUND["length_scale"],
     time_scale: float = BACKGROUND["time_scale"],
-    noise: float | None = None,
+    noise: float | Sequence[float] | None = None,
     precision: str | None = None,
     seed: int = 0,
     name: str | None = None,
@@ -119,7 +121,9 @@ def train(
     start : Model, str or path, optional
         A trained model to go on from.
     network : mapping, optional
-        Sizes of the network, such as ``{"window": 11, "steps": 8}``.
+        Sizes of the network, such as ``{"window": 11, "steps": 8}``. With ``start``,
+        what is to differ from its own: its weights must fit, and those that it has
+        not begin untrained.
     patch : int or (int, int)
         Cells along y and x.
     batch : int
@@ -145,8 +149,9 @@ def train(
         level rises and falls as a whole, as simulated boxes do not.
     length_scale, time_scale : float
         Scales of the optimal interpolation, in km and days.
-    noise : float, optional
-        Standard deviation of the observations' noise, as for ``method="oi"``.
+    noise : float or sequence of float, optional
+        Standard deviation of the observations' noise, as for ``method="oi"``: of
+        all fields, or of each.
     precision : {"float32", "bfloat16"}, optional
         Of the convolutions; the second by default on GPUs.
     seed : int
@@ -202,13 +207,13 @@ def train(
     >>> model.card.units, model.card.window
     ('m', 5)
     """
-    chosen = _learned(method)
-    pairs = _pairs(truth, observations, background)
+    chosen = learned_method(method)
+    pairs = field_by_field(truth, observations, background)
     if loss is None:
         loss = "self-supervised" if truth is None else "supervised"
-    _check(loss, truth, withheld, validation, steps, batch, patch, start, mask_shifts)
-    if not 0 <= drift < float("inf"):
-        raise OptionError(f"drift={drift!r}: expected a number, zero or above.")
+    check_numbers(
+        loss, truth, withheld, validation, steps, batch, patch, start, mask_shifts, drift
+    )
     if trainer is not None and not hasattr(trainer, "fit"):
         raise OptionError(
             f"trainer is a {type(trainer).__name__}. Expected a lightning.Trainer, such as "
@@ -223,7 +228,7 @@ def train(
     if start is None:
         net = new_network(chosen, network or {}, seed)
     else:
-        net = _from(start, method, network)
+        net = _from(start, chosen, network or {}, seed)
     if loss == "unsupervised":
         if not hasattr(net, "cost"):
             raise OptionError(
@@ -231,7 +236,8 @@ def train(
                 "small. Take method='4dvarnet', or another loss."
             )
         net.cost.requires_grad_(False)
-    scales = {"length_scale": length_scale, "time_scale": time_scale, "noise": noise}
+    noises = of_each("noise", noise, len(pairs))
+    scales = {"length_scale": length_scale, "time_scale": time_scale}
     with ExitStack() as stack:
         place = Path(folder) if folder is not None else None
         cache = place or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -244,7 +250,7 @@ def train(
                     x,
                     seen,
                     b if shift == 0 else None,
-                    scales=scales,
+                    scales={**scales, "noise": noises[number]},
                     mask=mask,
                     dims=dims,
                     hide=withheld if loss == "self-supervised" else 0.0,
@@ -282,6 +288,7 @@ def train(
             "validation": validation,
             "withheld": withheld if loss == "self-supervised" else 0.0,
             **scales,
+            "noise": noise,
         }
         history = fit(net, regions, recipe, place, data, trainer=trainer, progress=shown)
     spacings = [s for job in jobs for s in job.field.grid.spacing_km]
@@ -298,6 +305,7 @@ def train(
         drift=drift or None,
         seed=seed,
         **scales,
+        noise=noise,
     )
     found = {
         "name": name or f"{label[-1]}-{method}",
@@ -383,101 +391,25 @@ def _variable(obj: xr.Dataset | xr.DataArray, value: Any) -> Any:
     return obj[value]
 
 
-def _learned(method: str) -> LearnedMethod:
-    chosen = find(method)
-    if not isinstance(chosen, LearnedMethod):
-        what = "is not trained here" if chosen.learned else "learns nothing"
-        learned = [repr(n) for n in sorted(METHODS) if issubclass(METHODS[n], LearnedMethod)]
-        raise OptionError(f"method={method!r} {what}. Methods to train: {', '.join(learned)}.")
-    return chosen
-
-
-def _pairs(
-    truth: Fields | None, observations: Fields | None, background: Fields | None
-) -> list[tuple[xr.DataArray | None, xr.DataArray, xr.DataArray | None]]:
-    if observations is None:
-        raise OptionError(
-            "No observations were given. Pass observations=, the field with its gaps; "
-            "xinverse.osse.observe makes them of a truth."
-        )
-    seen = _listed("observations", observations)
-    others = []
-    for what, given in (("truth", truth), ("background", background)):
-        listed = [None] * len(seen) if given is None else _listed(what, given)
-        if len(listed) != len(seen):
-            raise OptionError(
-                f"{len(listed)} fields were given as {what} and {len(seen)} as observations: "
-                "give one for each."
-            )
-        others.append(listed)
-    return list(zip(others[0], seen, others[1], strict=True))
-
-
-def _listed(what: str, given: Fields) -> list[Any]:
-    listed = [given] if isinstance(given, xr.DataArray | xr.Dataset) else list(given)
-    for field in listed:
-        if not isinstance(field, xr.DataArray):
-            raise OptionError(
-                f"{what} holds a {type(field).__name__}. Expected a DataArray, such as "
-                "ds['ssh'], or a list of them."
-            )
-    if not listed:
-        raise OptionError(f"{what} is an empty list. Give at least one field.")
-    return listed
-
-
-def _check(
-    loss: str,
-    truth: Fields | None,
-    withheld: float,
-    validation: float,
-    steps: int,
-    batch: int,
-    patch: int | tuple[int, int],
-    start: Any,
-    mask_shifts: int,
-) -> None:
-    if loss not in LOSSES:
-        raise OptionError(f"loss={loss!r}: expected one of {', '.join(map(repr, LOSSES))}.")
-    if loss == "supervised" and truth is None:
-        raise OptionError(
-            "loss='supervised' needs truth=. Without one, take loss='self-supervised', which "
-            "learns from observations that are withheld."
-        )
-    if loss == "unsupervised" and start is None:
-        raise OptionError(
-            "loss='unsupervised' learns a solver for a prior that stays as it is: give "
-            "start=, a trained model that holds it."
-        )
-    for what, share in (("withheld", withheld), ("validation", validation)):
-        if not 0 <= share < 1 or (what == "withheld" and share == 0):
-            raise OptionError(f"{what}={share!r}: expected a share between 0 and 1.")
-    sides = (patch, patch) if isinstance(patch, int) else tuple(patch)
-    numbers = {"steps": steps, "batch": batch, "patch": min(sides, default=0)}
-    for what, number in numbers.items():
-        whole: object = number  # whatever the annotation says
-        if isinstance(whole, bool) or not isinstance(whole, int | np.integer) or number < 1:
-            raise OptionError(f"{what}={number!r}: expected a whole number above 0.")
-    if len(sides) != 2:
-        raise OptionError(f"patch={patch!r}: expected cells along y and x.")
-    if mask_shifts and truth is None:
-        raise OptionError("mask_shifts= needs truth=: without it nothing can be seen anew.")
-
-
-def _from(start: Any, method: str, network: Mapping[str, Any] | None) -> Any:
-    from copy import deepcopy
-
+def _from(start: Any, method: LearnedMethod, network: Mapping[str, Any], seed: int) -> Any:
+    """A copy of a trained network, or one that differs in what takes its weights too."""
     model = start if isinstance(start, Model) else load_model(start)
-    if model.card.method != method:
+    if model.card.method != method.name:
         raise OptionError(
-            f"start= is a model of method={model.card.method!r}, not of {method!r}."
+            f"start= is a model of method={model.card.method!r}, not of {method.name!r}."
         )
-    if network:
+    own = {k: v for k, v in model.card.config.items() if k != "background"}
+    net = new_network(method, {**own, **network}, seed)
+    known, wanted = model.network.state_dict(), net.state_dict()
+    unfit = [k for k, v in known.items() if k not in wanted or wanted[k].shape != v.shape]
+    if unfit:
         raise OptionError(
-            "Both network= and start= were given, and the network is that of start. Leave "
-            "network= out."
+            f"network={dict(network)} does not take the weights of start=: {len(unfit)} of "
+            f"{len(known)} have no place or another shape there, the first {unfit[0]!r}. Leave "
+            "out of network= what start has in another size, or train without start=."
         )
-    return deepcopy(model.network).train().requires_grad_(True)
+    net.load_state_dict(known, strict=False)
+    return net
 
 
 def _names(jobs: Sequence[Job], variables: Sequence[str] | None) -> tuple[Any, str]:

@@ -118,7 +118,7 @@ def make_region(
     )
     turned = sea[tuple(turn.get(d, slice(None)) for d in field.dims[1:])]
     whole = slice(None)
-    level, scale = normalisation(
+    level, scale, noise = normalisation(
         sample, field.grid.cut(days, whole, whole), sea, scales["noise"]
     )
     token = hashlib.sha256(sample.tobytes())
@@ -147,6 +147,7 @@ def make_region(
         sea=turned,
         level=level,
         scale=scale,
+        noise=noise,
         split=shape[0] - round(validation * shape[0]),
     )
     return job, region, token.hexdigest()[:16]

@@ -165,9 +165,9 @@ def main() -> None:
             networks[other] = file
     rows: list[dict[str, Any]] = []
     trials: dict[str, Any] = {}
-    for number, (name, truth) in enumerate(unseen_runs(arguments.cache).items()):
-        if arguments.quick:
-            truth = truth.isel(time=slice(0, 70))  # noqa: PLW2901
+    days = slice(0, 70 if arguments.quick else None)
+    for number, (name, run) in enumerate(unseen_runs(arguments.cache).items()):
+        truth = run.isel(time=days)
         print(
             f"ocean {name}: spacing {truth.attrs['spacing_km']:.1f} km, deformation radius "
             f"{truth.attrs['rossby_radius_km']:.0f} km, standard deviation "

@@ -14,7 +14,7 @@ from xinverse.dynamics import Lorenz63
 from xinverse.operators import Mask
 from xinverse.priors import DynamicsPrior, Prior, White
 from xinverse.priors.two_scale import TwoScale
-from xinverse.solvers import LBFGS, Adam, LSTMSolver
+from xinverse.solvers import LBFGS, Adam, GradientDescent, LSTMSolver
 from xinverse.variational import VariationalCost
 
 # Adam ---------------------------------------------------------------------------------
@@ -51,6 +51,11 @@ def test_adam_has_derivatives_where_nothing_pulls():
 def test_adam_checks_its_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         Adam(**options)
+
+
+def test_gradient_descent_goes_down():
+    with pytest.raises(ValueError, match="step_size=-0.1: expected a positive number"):
+        GradientDescent(-0.1)
 
 
 # L-BFGS -------------------------------------------------------------------------------

@@ -35,6 +35,11 @@ class GradientDescent(DescentSolver):
     learned : bool
         One :math:`\alpha_k` for each step, each a parameter (as its logarithm),
         to be learned by unrolling. Steps beyond those repeat the last one.
+
+    Raises
+    ------
+    ValueError
+        If ``step_size`` is not above zero.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class GradientDescent(DescentSolver):
         learned: bool = False,
     ) -> None:
         super().__init__(steps, tolerance)
+        if not step_size > 0:
+            raise ValueError(f"step_size={step_size}: expected a positive number.")
         count = steps if learned else 1
         logarithms = torch.full((count,), float(step_size), dtype=torch.float64).log()
         self.log_step = nn.Parameter(logarithms, requires_grad=learned)

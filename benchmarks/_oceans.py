@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -36,6 +37,17 @@ SYSTEMS = (
     ("nadir:4", "swot"),
     ("nadir:4", "swot"),
 )
+NOISE = (0.01, 0.03)  # standard deviation of the first draws, m
+OVER_FIELD = (0.03, 0.6)  # and of the third, over that of the ocean
+
+
+class Pair(NamedTuple):
+    """Half a run, what is seen of it, with which noise (m), and that in words."""
+
+    truth: xr.DataArray
+    seen: xr.DataArray
+    noise: float
+    words: str
 
 
 def training_runs(cache: Path) -> list[xr.DataArray]:
@@ -51,23 +63,23 @@ def unseen_runs(cache: Path) -> dict[str, xr.DataArray]:
     return dict(zip([*map(str, UNSEEN), "outside"], runs, strict=True))
 
 
-def training_pairs(
-    cache: Path, seed: int, draw: int = 0
-) -> tuple[list[xr.DataArray], list[xr.DataArray], list[str]]:
-    """Truths, what is seen of them, and by what in words; other satellites at each draw."""
+def training_pairs(cache: Path, seed: int, draw: int = 0) -> list[Pair]:
+    """What there is to learn from; other satellites and other noise at each draw."""
     rng = np.random.default_rng([seed, draw] if draw else seed)
-    truths, seen, words = [], [], []
+    pairs = []
     for number, run in enumerate(training_runs(cache)):
         for half in range(2):
             systems = SYSTEMS[rng.integers(len(SYSTEMS))]
-            noise = float(rng.uniform(0.01, 0.03))
             truth = run.isel(time=slice(half * DAYS // 2, (half + 1) * DAYS // 2))
+            if draw < 2:
+                noise = float(rng.uniform(*NOISE))
+            else:
+                noise = float(truth.std() * np.exp(rng.uniform(*np.log(OVER_FIELD))))
             own_seed = 1000 * (1 + draw) + 10 * number + half
             l3 = observe(truth, list(systems), noise=noise, seed=own_seed)
-            truths.append(truth)
-            seen.append(l3[truth.name].load())
-            words.append(f"ocean {number}: {', '.join(systems)}, {100 * noise:.1f} cm")
-    return truths, seen, words
+            words = f"ocean {number}: {', '.join(systems)}, {100 * noise:.1f} cm"
+            pairs.append(Pair(truth, l3[truth.name].load(), noise, words))
+    return pairs
 
 
 def _runs(oceans: list[Ocean], store: Path, seed: int) -> list[xr.DataArray]:

@@ -6,11 +6,14 @@ Everything that they learn from is made here: quasi-geostrophic nature runs of 1
 grids of 8 to 28 km, each half of a run seen by one to five altimeters on real orbits, or with
 SWOT, with 1 to 3 cm of noise (``_oceans.py``).
 
-The first phase starts from optimal interpolation with one fixed pair of scales, as at inference
-where none are given. The second, of a third as many steps, goes on with the same and with
-the oceans seen anew by other satellites, from interpolation whose scales suit the ocean: the
-best of four pairs, by the truth of the training. What it has learned serves both then. And a
-level that drifts is added to each patch, since real seas rise and fall as a whole.
+There are three phases. The first starts from optimal interpolation with one fixed pair of
+scales, as at inference where none are given. The second, of a third as many steps, goes on with
+the same and with the oceans seen anew by other satellites, from interpolation whose scales suit
+the ocean: the best of four pairs, by the truth of the training. What it has learned serves both
+then. And a level that drifts is added to each patch, since real seas rise and fall as a whole.
+The third, of half as many steps, tells the network the noise of the observations and where they
+are, and adds a third draw of satellites, with 3 to 60 % of each ocean's standard deviation as
+noise, from both kinds of interpolation: calm seas differ from others in this share.
 
 Simulations and checkpoints are kept in ``--cache``: a killed training goes on from there.
 """
@@ -25,7 +28,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import xarray as xr
-from _oceans import DAYS, SPACING_KM, TRAINING, training_pairs
+from _oceans import DAYS, SPACING_KM, TRAINING, Pair, training_pairs
 
 import xinverse
 from xinverse.files import open_lazily, write
@@ -47,20 +50,22 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+# What the network is told of the noise, from the third phase on.
+TOLD: dict[str, dict[str, Any]] = {
+    "4dvarnet": {"representation": 0.2, "sees_coverage": True},
+    "gradient-descent": {"representation": 0.2},
+    "unet": {"representation": 0.2},
+}
+
 WHOLE = 8  # iterations from the first step of the second phase on
 DRIFT = 0.5  # real seas rise and fall as a whole, simulated boxes do not
-NOISE = 0.02
+NOISE = 0.02  # that the interpolations of the first two draws take for granted
 FIXED = {"length_scale": 90.0, "time_scale": 10.0}
 # Scales that are tried for each ocean, from which days, and on which of these they are scored.
 RANGES = {"length_scale": (70.0, 160.0), "time_scale": (6.5, 25.0)}
 TRIED, LOOKED_AT, INSIDE = 4, slice(30, 70), slice(10, -10)
-
-
-def interpolated(seen: xr.DataArray, tolerance: float = 1e-5, **scales: float) -> xr.DataArray:
-    """Optimal interpolation, as a learned method starts from."""
-    return seen.inverse.interpolate(
-        method="oi", noise=NOISE, tolerance=tolerance, progress=False, **scales
-    )
+# What each phase adds: draws of satellites, and whether their scales are the fixed ones.
+BACKGROUNDS = ([(0, True)], [(1, False)], [(2, True), (2, False)])
 
 
 def drawn(rng: np.random.Generator) -> dict[str, float]:
@@ -68,30 +73,33 @@ def drawn(rng: np.random.Generator) -> dict[str, float]:
     return {name: float(np.exp(rng.uniform(*np.log(ends)))) for name, ends in RANGES.items()}
 
 
-def suited(
-    truth: xr.DataArray, seen: xr.DataArray, tried: list[dict[str, float]]
-) -> xr.DataArray:
-    """The same with the best of some pairs of scales."""
-    part = seen.isel(time=LOOKED_AT)
+def interpolated(pair: Pair, noise: float, tried: list[dict[str, float]]) -> xr.DataArray:
+    """Optimal interpolation with the best of some pairs of scales, by the truth."""
+
+    def fill(seen: xr.DataArray, tolerance: float, scales: dict[str, float]) -> xr.DataArray:
+        return seen.inverse.interpolate(
+            method="oi", noise=noise, tolerance=tolerance, progress=False, **scales
+        )
 
     def missed(scales: dict[str, float]) -> float:
-        found = interpolated(part, 1e-3, **scales).isel(time=INSIDE)
-        return float(normalised_mse(found, truth.sel(time=found.time)))
+        found = fill(pair.seen.isel(time=LOOKED_AT), 1e-3, scales).isel(time=INSIDE)
+        return float(normalised_mse(found, pair.truth.sel(time=found.time)))
 
-    return interpolated(seen, **min(tried, key=missed))
+    return fill(pair.seen, 1e-5, min(tried, key=missed) if len(tried) > 1 else tried[0])
 
 
 def backgrounds(
-    cache: Path, seed: int, truths: list[xr.DataArray], seen: list[xr.DataArray], fixed: bool
+    cache: Path, seed: int, draw: int, pairs: list[Pair], fixed: bool
 ) -> list[xr.DataArray]:
-    """Interpolations of the observations, made once."""
-    rng = np.random.default_rng([seed, 2])
+    """Interpolations of the observations of a draw, made once."""
+    rng = np.random.default_rng([seed, 1 + draw])
     found = []
-    for number, (x, y) in enumerate(zip(truths, seen, strict=True)):
-        store = cache / f"background-{seed}-{'fixed' if fixed else 'suited'}-{number}.zarr"
-        scales = [] if fixed else [drawn(rng) for _ in range(TRIED)]
+    for number, pair in enumerate(pairs):
+        kind = "fixed" if fixed else "suited"
+        store = cache / f"background-{seed}-{draw}-{kind}-{number}.zarr"
+        tried = [FIXED] if fixed else [drawn(rng) for _ in range(TRIED)]
         if not store.exists():
-            made = interpolated(y, **FIXED) if fixed else suited(x, y, scales)
+            made = interpolated(pair, pair.noise if draw == 2 else NOISE, tried)
             write(made.to_dataset(name="background"), store, progress=False)
         found.append(open_lazily(store)["background"].load())
     return found
@@ -113,12 +121,10 @@ def main() -> None:
     steps, seed = arguments.steps, arguments.seed
     method, network = NETWORKS[arguments.network]
     name = "ssh-qg" if arguments.network == "4dvarnet" else f"ssh-{arguments.network}"
-    more = steps // 3
     folder = arguments.cache / f"{name}-{steps}-{seed}"
     common: dict[str, Any] = {
         "patch": 48,
         "batch": 8,
-        "noise": NOISE,
         "validation": 0.15,
         "precision": "bfloat16",
         "seed": seed,
@@ -132,7 +138,9 @@ def main() -> None:
                 f"of {SPACING_KM[0]:g} to {SPACING_KM[1]:g} km, seen by one to five nadir "
                 "altimeters and SWOT with 1 to 3 cm of white noise; background: optimal "
                 f"interpolation, 90 km and 10 days ({steps:,} steps), then that and one with "
-                f"scales that suit each ocean ({more:,} steps)."
+                f"scales that suit each ocean ({steps // 3:,} steps), then both with the noise "
+                "told, up to 60 % of the standard deviation of the field "
+                f"({steps // 2:,} steps)."
             ),
             "licence": "BSD-3-Clause",
             "command": (
@@ -143,40 +151,38 @@ def main() -> None:
         },
     }
     started = time.time()
-    truths, seen, words = training_pairs(arguments.cache, seed)
-    print("\n".join(words), flush=True)
-    first = folder.with_name(f"{folder.name}-first.safetensors")
-    if not first.exists():
+    draws = [training_pairs(arguments.cache, seed, draw) for draw in range(3)]
+    print("\n".join(pair.words for pairs in draws for pair in pairs), flush=True)
+    model: Any = None
+    pairs: list[Pair] = []
+    first_guess: list[xr.DataArray] = []
+    for phase, kinds in enumerate(BACKGROUNDS):
+        for draw, fixed in kinds:
+            pairs += draws[draw]
+            first_guess += backgrounds(arguments.cache, seed, draw, draws[draw], fixed)
+        own = folder.with_name(f"{folder.name}-{phase}")
+        saved = own.with_suffix(".safetensors")
+        if saved.exists():
+            model = xinverse.load_model(saved)
+            continue
         model = xinverse.train(
             method,
-            truths,
-            seen,
-            network=network,
-            steps=steps,
-            learning_rate=2e-3,
-            folder=folder,
+            [pair.truth for pair in pairs],
+            [pair.seen for pair in pairs],
+            background=first_guess,
+            start=model,
+            network=(network, None, TOLD[arguments.network])[phase],
+            noise=[pair.noise for pair in pairs] if phase == 2 else NOISE,
+            steps=(steps, steps // 3, steps // 2)[phase],
+            learning_rate=(2e-3, 1.2e-3, 1.2e-3)[phase],
+            warm_steps=WHOLE if phase else 3,
+            drift=DRIFT if phase else 0.0,
+            folder=own,
+            **FIXED,
             **common,
         )
-        model.save(first)
-        model.plot().figure.savefig(first.with_suffix(".png"), dpi=110)
-    truths_anew, seen_anew, words = training_pairs(arguments.cache, seed, draw=1)
-    print("\n".join(words), flush=True)
-    both = backgrounds(arguments.cache, seed, truths, seen, fixed=True)
-    both += backgrounds(arguments.cache, seed, truths_anew, seen_anew, fixed=False)
-    model = xinverse.train(
-        method,
-        [*truths, *truths_anew],
-        [*seen, *seen_anew],
-        background=both,
-        start=first,
-        steps=more,
-        learning_rate=1.2e-3,
-        warm_steps=WHOLE,
-        drift=DRIFT,
-        folder=folder.with_name(f"{folder.name}-second"),
-        **FIXED,
-        **common,
-    )
+        model.save(saved)
+        model.plot().figure.savefig(own.with_suffix(".png"), dpi=110)
     print(model)
     out = arguments.out or Path(f"{name}.safetensors")
     model.save(out)

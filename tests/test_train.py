@@ -109,7 +109,7 @@ def test_what_one_knows_better_goes_onto_the_card(truth, seen):
 def test_registered_weights_are_a_model():
     shipped = load_model("ssh-qg")
     assert shipped.card.name == "ssh-qg"
-    assert "155,324 parameters" in repr(shipped)
+    assert "171,324 parameters" in repr(shipped)
     assert "<table>" in shipped._repr_html_()
     with pytest.raises(OptionError, match="no history"):
         shipped.plot()

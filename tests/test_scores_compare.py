@@ -213,9 +213,10 @@ class TestFigure:
         texts = [text.get_text() for ax in figure.axes for text in ax.texts]
         assert "no spectra" in texts
         assert any(text.startswith("2020-01-03") for text in texts)
-        position = xinverse.compare(maps, coast).plot(2)
-        texts = [text.get_text() for ax in position.axes for text in ax.texts]
-        assert "2020-01-03" in texts
+        for same in (2, coast.time[2], np.datetime64("2020-01-03T02:00")):
+            figure = xinverse.compare(maps, coast).plot(same)
+            texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+            assert "2020-01-03" in texts
 
     def test_another_calendar_is_drawn_in_days(self, truth, maps):
         pytest.importorskip("cftime")

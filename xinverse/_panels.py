@@ -27,6 +27,7 @@ __all__ = [
     "draw",
     "error_of",
     "find_land",
+    "moment",
     "outer_labels",
     "pyplot",
     "size",
@@ -68,6 +69,19 @@ def pyplot() -> Any:
             'python -m pip install "xinverse[plot]".'
         ) from error
     return plt
+
+
+def moment(field: xr.DataArray, time: Any) -> Any:
+    """A time of a field: at a position, nearest to a date, or the middle one for None."""
+    clock = field[find_axes(field).time]
+    if time is None:
+        time = clock.size // 2
+    one = (
+        clock[time]
+        if isinstance(time, int)
+        else clock.sel({clock.name: time}, method="nearest")
+    )
+    return one.values[()]
 
 
 def cut(field: xr.DataArray, time: Any) -> Panel:

@@ -13,6 +13,7 @@ from xinverse._panels import (
     draw,
     error_of,
     find_land,
+    moment,
     outer_labels,
     pyplot,
     size,
@@ -38,9 +39,7 @@ def scorecard(comparison: Comparison, time: Any = None) -> Figure:
     """Draw a comparison: maps of one time above, series and spectra below."""
     plt = pyplot()
     truth = comparison.truth
-    clock = truth[find_axes(truth).time].values
-    when = clock[len(clock) // 2] if time is None else time
-    when = clock[when] if isinstance(when, int) else when
+    when = moment(truth, time)
     whole = cut(truth, when)
     width, height = size(2, 1 + len(comparison.analyses), whole.grid)
     width = max(width, 8.0)

@@ -19,12 +19,12 @@ from xinverse._panels import (
     draw,
     error_of,
     find_land,
+    moment,
     outer_labels,
     pyplot,
     size,
 )
 from xinverse.errors import OptionError
-from xinverse.fields.axes import find_axes
 from xinverse.scores.alignment import variable_of
 
 if TYPE_CHECKING:
@@ -141,10 +141,8 @@ def comparison(
     plt = pyplot()
     if not analyses:
         raise OptionError("There is no analysis to compare: give {'name': DataArray}.")
-    clock = truth[find_axes(truth).time].values
     # From here on a date of the truth, so that every panel shows the same moment.
-    when = clock[len(clock) // 2] if time is None else time
-    when = clock[when] if isinstance(when, int) else when
+    when = moment(truth, time)
     whole = cut(truth, when)
     seen = cut(variable_of(observations, truth.name), when)
     found = {title: cut(variable_of(a, truth.name), when) for title, a in analyses.items()}

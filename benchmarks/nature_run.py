@@ -6,11 +6,14 @@ Two quasi-geostrophic layers on 96 x 96 cells of 12 km, a deformation radius of 
 shear of 0.1 m/s, from weak noise for 1100 days, streamed to a Zarr store block by block. The
 table tells the standard deviation of sea surface height, the root mean square of the
 geostrophic speed at the surface and that of vorticity over the Coriolis parameter, by 100 days.
-Expected of the last 200 days: about 10 cm and 0.16 m/s, to within 30 %.
+Expected of the last 200 days: about 10 cm and 0.16 m/s, to within 30 %. What they are hangs on
+the bottom drag, of which that says nothing: the default's, and the strongest that
+`xinverse.osse.draw_ocean` draws, which is the one that is drawn here.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from xinverse.osse import Ocean, simulate
 from xinverse.osse.nature import EARTH_ROTATION
 
 OCEAN = Ocean(spacing_km=12.0, rossby_radius_km=30.0, shear=0.1)
+DRAGS = (1.0e-7, 1.6e-7)  # 1/s
 GRAVITY = 9.81
 EXPECTED = {"ssh cm": 10.0, "speed m/s": 0.16}
 WITHIN = 0.3
@@ -90,30 +94,30 @@ def main() -> None:
     arguments = options.parse_args()
     quick = arguments.quick
     size, days, every = (32, 20, 10) if quick else (96, 1100, 100)
-    store = arguments.cache / f"nature-run-{size}-{arguments.seed}.zarr"
-    with measured() as cost:
-        run = simulate(
-            OCEAN,
-            store,
-            days=days,
-            spinup=0,
-            size=size,
-            seed=arguments.seed,
-            overwrite=True,
-        )
-    ssh = run["ssh"].transpose("time", "latitude", "longitude")
-    rows = rows_of(ssh, every)
-    settled = figures(ssh.isel(time=slice(-SETTLED, None)).values)
-    met = all(abs(settled[name] / value - 1) < WITHIN for name, value in EXPECTED.items())
-    rows.append(
-        {
+    rows = []
+    for drag in DRAGS:
+        store = arguments.cache / f"nature-run-{size}-{drag:g}-{arguments.seed}.zarr"
+        with measured() as cost:
+            run = simulate(
+                replace(OCEAN, drag=drag),
+                store,
+                days=days,
+                spinup=0,
+                size=size,
+                seed=arguments.seed,
+                overwrite=True,
+            )
+        ssh = run["ssh"].transpose("time", "latitude", "longitude")
+        settled = figures(ssh.isel(time=slice(-SETTLED, None)).values)
+        met = all(abs(settled[name] / value - 1) < WITHIN for name, value in EXPECTED.items())
+        last = {
             "days": f"the last {min(SETTLED, days)}",
             **settled,
             "expected": "10 cm, 0.16 m/s",
             "met": "yes" if met else "NO",
             **cost.columns,
         }
-    )
+        rows += [{"drag 1/s": f"{drag:g}", **row} for row in (*rows_of(ssh, every), last)]
     if not quick:
         save_figure(drawn(ssh), "nature_run")
     finish("nature_run", rows, quick=quick, seed=arguments.seed, size=size, days=days)

@@ -104,21 +104,22 @@ class LearnedMethod(WindowMethod[LearnedOptions]):
             level, anomaly = background_and_anomaly(problem, options.background)
             solved, y, _ = posterior(problem, scales, anomaly, device)
             with torch.no_grad():
-                first = solved.mean(y[None])[0]
+                first = solved.mean(y[None])[0].double()
         else:
             background_and_anomaly(problem, None)  # refuses a background with holes
             level = float(given[:, problem.sea].mean(dtype="float64"))
             anomaly = np.where(problem.observed, problem.y - level, 0.0)
             filled = np.where(problem.sea, given - level, 0.0)
-            first = torch.as_tensor(filled, dtype=torch.float32, device=device)
+            first = torch.as_tensor(filled, dtype=torch.float64, device=device)
         found = statistics(problem, anomaly, scales)
         noise = np.zeros(problem.y.shape, np.float32)
         noise[problem.observed] = np.sqrt(found.noise_variance)
         # A level of each day moves no water, and the first guess knows it best: boxes that
-        # networks are trained on have none, and they would take it for an error.
+        # networks are trained on have none, and they would take it for an error. In double
+        # precision: it may be large beside what is left.
         daily = first[:, torch.as_tensor(problem.sea, device=first.device)].mean(1)
         first = first - daily[:, None, None]
-        days = daily.double().cpu().numpy()
+        days = daily.cpu().numpy()
         anomaly = np.where(problem.observed, anomaly - days[:, None, None], 0.0)
         return Start(level + days, found.variance**0.5, anomaly, first, noise)
 

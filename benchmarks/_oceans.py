@@ -38,15 +38,17 @@ SYSTEMS = (
     ("nadir:4", "swot"),
 )
 NOISE = (0.01, 0.03)  # standard deviation of the first draws, m
-OVER_FIELD = (0.03, 0.6)  # and of the third, over that of the ocean
+ASSUMED = 0.02  # what is taken for it there, as by who does not know it
+OVER_FIELD = (0.03, 0.6)  # of the third, over that of the ocean, and known
 
 
 class Pair(NamedTuple):
-    """Half a run, what is seen of it, with which noise (m), and that in words."""
+    """Half a run, what is seen of it, its noise, the one that is assumed (m), and words."""
 
     truth: xr.DataArray
     seen: xr.DataArray
     noise: float
+    assumed: float
     words: str
 
 
@@ -73,12 +75,14 @@ def training_pairs(cache: Path, seed: int, draw: int = 0) -> list[Pair]:
             truth = run.isel(time=slice(half * DAYS // 2, (half + 1) * DAYS // 2))
             if draw < 2:
                 noise = float(rng.uniform(*NOISE))
+                assumed = ASSUMED
             else:
                 noise = float(truth.std() * np.exp(rng.uniform(*np.log(OVER_FIELD))))
+                assumed = noise
             own_seed = 1000 * (1 + draw) + 10 * number + half
             l3 = observe(truth, list(systems), noise=noise, seed=own_seed)
             words = f"ocean {number}: {', '.join(systems)}, {100 * noise:.1f} cm"
-            pairs.append(Pair(truth, l3[truth.name].load(), noise, words))
+            pairs.append(Pair(truth, l3[truth.name].load(), noise, assumed, words))
     return pairs
 
 

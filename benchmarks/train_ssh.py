@@ -23,12 +23,12 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 import xarray as xr
-from _oceans import DAYS, SPACING_KM, TRAINING, Pair, training_pairs
+from _oceans import ASSUMED, DAYS, SPACING_KM, TRAINING, Pair, training_pairs
 
 import xinverse
 from xinverse.files import open_lazily, write
@@ -57,15 +57,28 @@ TOLD: dict[str, dict[str, Any]] = {
     "unet": {"representation": 0.2},
 }
 
-WHOLE = 8  # iterations from the first step of the second phase on
-DRIFT = 0.5  # real seas rise and fall as a whole, simulated boxes do not
-NOISE = 0.02  # that the interpolations of the first two draws take for granted
 FIXED = {"length_scale": 90.0, "time_scale": 10.0}
 # Scales that are tried for each ocean, from which days, and on which of these they are scored.
 RANGES = {"length_scale": (70.0, 160.0), "time_scale": (6.5, 25.0)}
 TRIED, LOOKED_AT, INSIDE = 4, slice(30, 70), slice(10, -10)
-# What each phase adds: draws of satellites, and whether their scales are the fixed ones.
-BACKGROUNDS = ([(0, True)], [(1, False)], [(2, True), (2, False)])
+
+
+class Phase(NamedTuple):
+    """A part of the training."""
+
+    added: tuple[tuple[int, bool], ...]  # draws of satellites; are their scales the fixed ones
+    share: int  # of the steps of the first: one in so many
+    learning_rate: float
+    warm_steps: int
+    drift: float  # real seas rise and fall as a whole, simulated boxes do not
+    told: bool  # the noise
+
+
+PHASES = (
+    Phase(((0, True),), 1, 2e-3, 3, 0.0, told=False),
+    Phase(((1, False),), 3, 1.2e-3, 8, 0.5, told=False),
+    Phase(((2, True), (2, False)), 2, 1.2e-3, 8, 0.5, told=True),
+)
 
 
 def drawn(rng: np.random.Generator) -> dict[str, float]:
@@ -73,12 +86,12 @@ def drawn(rng: np.random.Generator) -> dict[str, float]:
     return {name: float(np.exp(rng.uniform(*np.log(ends)))) for name, ends in RANGES.items()}
 
 
-def interpolated(pair: Pair, noise: float, tried: list[dict[str, float]]) -> xr.DataArray:
+def interpolated(pair: Pair, tried: list[dict[str, float]]) -> xr.DataArray:
     """Optimal interpolation with the best of some pairs of scales, by the truth."""
 
     def fill(seen: xr.DataArray, tolerance: float, scales: dict[str, float]) -> xr.DataArray:
         return seen.inverse.interpolate(
-            method="oi", noise=noise, tolerance=tolerance, progress=False, **scales
+            method="oi", noise=pair.assumed, tolerance=tolerance, progress=False, **scales
         )
 
     def missed(scales: dict[str, float]) -> float:
@@ -99,7 +112,7 @@ def backgrounds(
         store = cache / f"background-{seed}-{draw}-{kind}-{number}.zarr"
         tried = [FIXED] if fixed else [drawn(rng) for _ in range(TRIED)]
         if not store.exists():
-            made = interpolated(pair, pair.noise if draw == 2 else NOISE, tried)
+            made = interpolated(pair, tried)
             write(made.to_dataset(name="background"), store, progress=False)
         found.append(open_lazily(store)["background"].load())
     return found
@@ -156,11 +169,11 @@ def main() -> None:
     model: Any = None
     pairs: list[Pair] = []
     first_guess: list[xr.DataArray] = []
-    for phase, kinds in enumerate(BACKGROUNDS):
-        for draw, fixed in kinds:
+    for number, phase in enumerate(PHASES):
+        for draw, fixed in phase.added:
             pairs += draws[draw]
             first_guess += backgrounds(arguments.cache, seed, draw, draws[draw], fixed)
-        own = folder.with_name(f"{folder.name}-{phase}")
+        own = folder.with_name(f"{folder.name}-{number}")
         saved = own.with_suffix(".safetensors")
         if saved.exists():
             model = xinverse.load_model(saved)
@@ -171,12 +184,12 @@ def main() -> None:
             [pair.seen for pair in pairs],
             background=first_guess,
             start=model,
-            network=(network, None, TOLD[arguments.network])[phase],
-            noise=[pair.noise for pair in pairs] if phase == 2 else NOISE,
-            steps=(steps, steps // 3, steps // 2)[phase],
-            learning_rate=(2e-3, 1.2e-3, 1.2e-3)[phase],
-            warm_steps=WHOLE if phase else 3,
-            drift=DRIFT if phase else 0.0,
+            network=network | (TOLD[arguments.network] if phase.told else {}),
+            noise=[pair.noise for pair in pairs] if phase.told else ASSUMED,
+            steps=steps // phase.share,
+            learning_rate=phase.learning_rate,
+            warm_steps=phase.warm_steps,
+            drift=phase.drift,
             folder=own,
             **FIXED,
             **common,

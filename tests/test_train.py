@@ -421,7 +421,7 @@ def test_the_noise_of_each_field_is_told(truth, seen, method):
         once,
         xinverse.train(method, [truth, truth], [seen, seen], **told | {"noise": [0.02, 0.02]}),
     )
-    other = told | {"noise": [0.02, 0.05]}
+    other = told | {"noise": np.array([0.02, 0.05])}
     assert not same(once, xinverse.train(method, [truth, truth], [seen, seen], **other))
 
 

@@ -60,7 +60,7 @@ def _draw_maps(figure: Any, comparison: Comparison, whole: Any, when: Any) -> No
     off = common_scale(wrong, signed=True, label="analysis − truth")
     axes = figure.subplots(2, 1 + len(found), squeeze=False)
     axes[1, 0].set_axis_off()
-    axes[1, 0].text(0.5, 0.5, _moment(when), ha="center", transform=axes[1, 0].transAxes)
+    axes[1, 0].text(0.5, 0.5, _written(when), ha="center", transform=axes[1, 0].transAxes)
     mesh = draw(axes[0, 0], whole, land, scale, "truth")
     for ax, (name, one) in zip(axes[0, 1:], found.items(), strict=True):
         draw(ax, one, land, scale, name)
@@ -150,6 +150,6 @@ def _finish(ax: PlotAxes, title: str) -> None:
     ax.tick_params(labelsize="small")
 
 
-def _moment(when: Any) -> str:
+def _written(when: Any) -> str:
     text = str(when)
     return text[:16].replace("T", " ").removesuffix(" 00:00")

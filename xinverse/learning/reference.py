@@ -154,7 +154,7 @@ class ModulatedDescent(DescentSolver):
     def begin(
         self,
         x: Tensor,  # noqa: ARG002  all begin alike
-        operator: Operator,  # noqa: ARG002
+        operator: Operator,  # noqa: ARG002  whatever is seen of them
     ) -> tuple[Tensor | None, Any]:
         """No root mean square yet, nor hidden state and cell."""
         return None, None

@@ -237,6 +237,7 @@ def train(
             )
         net.cost.requires_grad_(False)
     noises = of_each("noise", noise, len(pairs))
+    told = noises if noise is not None and np.ndim(noise) else noise
     scales = {"length_scale": length_scale, "time_scale": time_scale}
     with ExitStack() as stack:
         place = Path(folder) if folder is not None else None
@@ -288,7 +289,7 @@ def train(
             "validation": validation,
             "withheld": withheld if loss == "self-supervised" else 0.0,
             **scales,
-            "noise": noise,
+            "noise": told,
         }
         history = fit(net, regions, recipe, place, data, trainer=trainer, progress=shown)
     spacings = [s for job in jobs for s in job.field.grid.spacing_km]
@@ -305,7 +306,7 @@ def train(
         drift=drift or None,
         seed=seed,
         **scales,
-        noise=noise,
+        noise=told,
     )
     found = {
         "name": name or f"{label[-1]}-{method}",
@@ -398,8 +399,7 @@ def _from(start: Any, method: LearnedMethod, network: Mapping[str, Any], seed: i
         raise OptionError(
             f"start= is a model of method={model.card.method!r}, not of {method.name!r}."
         )
-    own = {k: v for k, v in model.card.config.items() if k != "background"}
-    net = new_network(method, {**own, **network}, seed)
+    net = new_network(method, {**model.network.config, **network}, seed)
     known, wanted = model.network.state_dict(), net.state_dict()
     unfit = [k for k, v in known.items() if k not in wanted or wanted[k].shape != v.shape]
     if unfit:

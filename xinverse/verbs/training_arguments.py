@@ -67,7 +67,9 @@ def _listed(what: str, given: Fields) -> list[Any]:
 
 def of_each(what: str, given: float | Sequence[float] | None, count: int) -> list[Any]:
     """A number for each field, where one may be for all."""
-    listed = list(given) if isinstance(given, Sequence) else [given] * count
+    if given is None or not np.ndim(given):
+        return [given] * count
+    listed = np.asarray(given).tolist()
     if len(listed) != count:
         raise OptionError(
             f"{len(listed)} numbers were given as {what} and {count} fields as observations: "

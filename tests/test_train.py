@@ -412,6 +412,21 @@ def test_a_trained_network_may_begin_to_see_more(truth, seen, model, tmp_path):
         )
 
 
+def test_a_trained_network_may_be_given_longer_windows(truth, seen, model):
+    longer = SMALL | {"network": {"window": 9}, "start": model}
+    grown = xinverse.train("4dvarnet", truth, seen, **longer)
+    assert grown.card.window == grown.network.window == 9
+    with pytest.raises(OptionError, match="its window may be longer"):
+        xinverse.train("4dvarnet", truth, seen, **(longer | {"network": {"window": 3}}))
+
+
+def test_slopes_weigh_what_they_are_told_to(truth, seen, model):
+    assert same(model, xinverse.train("4dvarnet", truth, seen, gradient_weight=0.3, **SMALL))
+    steeper = xinverse.train("4dvarnet", truth, seen, gradient_weight=1.0, **SMALL)
+    assert not same(model, steeper)
+    assert "gradient_weight=1.0" in steeper.card.command
+
+
 @pytest.mark.parametrize("method", ["4dvarnet", "unet"])
 def test_the_noise_of_each_field_is_told(truth, seen, method):
     sizes = {"4dvarnet": SMALL["network"], "unet": {"window": 5, "hidden": 4}}[method]
@@ -495,6 +510,7 @@ def test_the_accessor_takes_names(truth, seen, model):
         ({"start": "ssh-qg"}, OptionError, "does not take the weights of start=.*first 'cost"),
         ({"noise": [0.02, 0.03]}, OptionError, "2 numbers were given as noise and 1 fields"),
         ({"network": {"representation": 0.0}}, OptionError, "representation=0.0: expected"),
+        ({"gradient_weight": -1.0}, OptionError, "gradient_weight=-1.0: expected"),
     ],
 )
 def test_what_is_wrong_is_said_at_the_call(truth, seen, changes, error, words):

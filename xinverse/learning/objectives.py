@@ -6,23 +6,32 @@ All are relative to the background's, so that calm and turbulent oceans weigh al
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from xinverse.learning.batch import Batch
+from xinverse.learning.loop import Objective
 from xinverse.learning.losses import background_loss
 from xinverse.learning.network import FourDVarNet, WindowNetwork
 
-__all__ = ["OBJECTIVES", "self_supervised", "supervised", "unsupervised"]
+__all__ = ["OBJECTIVES", "objective_of", "self_supervised", "supervised", "unsupervised"]
 
 
-def supervised(model: WindowNetwork, batch: Batch, steps: int) -> Tensor:
+def supervised(
+    model: WindowNetwork, batch: Batch, steps: int, *, gradient: float = 0.3
+) -> Tensor:
     """Errors of the field, of its gradient and of the projections: `background_loss`."""
     estimate = _estimate(model, batch, steps)
     return background_loss(
-        model, estimate, batch.truth, batch.background, counted=batch.counted
+        model,
+        estimate,
+        batch.truth,
+        batch.background,
+        counted=batch.counted,
+        gradient=gradient,
     )
 
 
@@ -78,3 +87,11 @@ OBJECTIVES: dict[str, Callable[[WindowNetwork, Batch, int], Tensor]] = {
     "self-supervised": self_supervised,
     "unsupervised": unsupervised,
 }
+
+
+def objective_of(loss: str, gradient: float) -> Objective[WindowNetwork, Batch]:
+    """The objective of that name; one that knows the truth weighs its gradient by so much."""
+    chosen = OBJECTIVES[loss]
+    if chosen is supervised:
+        chosen = partial(supervised, gradient=gradient)
+    return cast("Objective[WindowNetwork, Batch]", chosen)

@@ -49,6 +49,8 @@ class Recipe:
         As `xinverse.learning.augment.augment`.
     drift : float
         Likewise.
+    gradient_weight : float
+        Of the supervised loss, as `xinverse.learning.background_loss`.
     seed : int
         Of the untrained network and of the patches.
     device : str
@@ -61,6 +63,7 @@ class Recipe:
     batch: int
     flips: tuple[str, ...]
     drift: float
+    gradient_weight: float
     seed: int
     device: str
 
@@ -190,7 +193,7 @@ def fit(
     from xinverse.learning.augment import augment
     from xinverse.learning.batch import Batch
     from xinverse.learning.loop import train
-    from xinverse.learning.objectives import OBJECTIVES
+    from xinverse.learning.objectives import objective_of
     from xinverse.learning.prefetch import ahead
 
     sampler = PatchSampler(regions, network.window, recipe.patch, recipe.batch, recipe.seed)
@@ -215,7 +218,7 @@ def fit(
     def validate(model: WindowNetwork) -> float:
         return _score(model, [batch.to(device) for batch in held])
 
-    objective = cast("Objective[WindowNetwork, Batch]", OBJECTIVES[recipe.loss])
+    objective = objective_of(recipe.loss, recipe.gradient_weight)
     if trainer is not None:
         history = _by_lightning(trainer, network, recipe.settings, objective, batch_at)
         network.to(device)

@@ -134,14 +134,17 @@ class WindowMethod(Method[Options]):
         import torch
 
         start = self.start(problem, options, weights, device)
-        network = _network(self._reference(weights), str(device))
         keep, scale = problem.keep, start.scale
-        starts = window_starts(problem, network.window, options.stride)
         first = start.first.float() / scale
         half = options.precision == "bfloat16"
+        layout = _layout(first.device, half)
+        network = _network(self._reference(weights), str(device), layout)
+        starts = window_starts(problem, network.window, options.stride)
         with torch.autocast(first.device.type, torch.bfloat16, enabled=half):
             noise = None if start.noise is None else start.noise / scale
-            field = _slide(network, problem, first, start.anomaly / scale, noise, starts)
+            field = _slide(
+                network, problem, first, start.anomaly / scale, noise, starts, layout
+            )
         level = np.broadcast_to(start.level, len(problem.y))[keep[0], None, None]
         mean = field[:, keep[1], keep[2]].double().cpu().numpy() * scale + level
         return mean[None]
@@ -178,6 +181,7 @@ def _slide(
     y: np.ndarray,
     noise: np.ndarray | None,
     starts: Sequence[int],
+    layout: torch.memory_format,
 ) -> torch.Tensor:
     """Solve every window and join them in time by a taper, over the kept days."""
     import torch
@@ -193,12 +197,16 @@ def _slide(
     taper = network.taper(first)
     for group in range(0, len(starts), WINDOWS_AT_ONCE):
         some = starts[group : group + WINDOWS_AT_ONCE]
-        cut = [slice(s, s + network.window) for s in some]
+
+        def windows(part: torch.Tensor, some: Sequence[int] = some) -> torch.Tensor:
+            cut = torch.stack([part[s : s + network.window] for s in some])
+            return cut.contiguous(memory_format=layout)
+
         estimates = network.reconstruct(
-            torch.stack([first[c] for c in cut]),
-            torch.stack([values[c] for c in cut]),
-            torch.stack([observed[c] for c in cut]),
-            noise=None if deviation is None else torch.stack([deviation[c] for c in cut]),
+            windows(first),
+            windows(values),
+            windows(observed),
+            noise=None if deviation is None else windows(deviation),
             sea=sea,
         )
         for s, estimate in zip(some, estimates, strict=True):
@@ -209,10 +217,19 @@ def _slide(
     return total / share[:, None, None]
 
 
+def _layout(device: torch.device, half: bool) -> torch.memory_format:
+    """Channels last where convolutions want them so: else they reorder what they are given."""
+    import torch
+
+    last = device.type == "cpu" or half
+    return torch.channels_last if last else torch.contiguous_format
+
+
 @lru_cache(maxsize=4)
-def _network(reference: WeightsRef, device: str) -> WindowNetwork:
+def _network(reference: WeightsRef, device: str, layout: torch.memory_format) -> WindowNetwork:
     """The network of some weights on a device, built once per process."""
-    return build_network(reference.card, reference.load()).to(device)
+    network: Any = build_network(reference.card, reference.load()).to(device)
+    return cast("WindowNetwork", network.to(memory_format=layout))  # torch's types know none
 
 
 def build_network(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> WindowNetwork:

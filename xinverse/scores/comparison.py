@@ -12,6 +12,7 @@ import xarray as xr
 
 from xinverse.errors import DataError, GridError, OptionError, UnitsError
 from xinverse.fields.axes import find_axes
+from xinverse.fields.sea_level import is_sea_level
 from xinverse.scores.alignment import check_alignment, variable_of
 from xinverse.scores.currents import current_scores
 from xinverse.scores.map import mu_sigma, normalised_mse, rmse
@@ -38,7 +39,6 @@ _COLUMNS = {
 _SYMBOLS = {"1": "", "degrees": "°", "percent": "%"}
 _WAVES = ("lambda_x", "lambda_x_km", "lambda_t")
 _FLOW = ("current_rmse", "current_normalised_mse", "vorticity_normalised_mse")
-_HEIGHTS = ("ssh", "sla", "adt", "zos", "msl", "ssha")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -217,7 +217,7 @@ def compare(
             partial(spectral_scores, one, truth, dims=dims), "λx, λt", notes
         )
         flow = None
-        if _is_height(truth):
+        if is_sea_level(truth):
             given = partial(current_scores, one, truth, latitude=latitude, dims=dims)
             flow = _unless_refused(given, "currents", notes)
         row = row.merge(_numbers(waves, _WAVES)).merge(_numbers(flow, _FLOW))
@@ -278,11 +278,6 @@ def _numbers(found: xr.Dataset | None, names: tuple[str, ...]) -> xr.Dataset:
     if found is None:
         return xr.Dataset({name: ((), float("nan"), {"units": "1"}) for name in names})
     return found[list(names)].drop_vars(list(found.coords), errors="ignore")
-
-
-def _is_height(truth: xr.DataArray) -> bool:
-    standard_name = str(truth.attrs.get("standard_name", ""))
-    return standard_name.startswith("sea_surface_height") or str(truth.name).lower() in _HEIGHTS
 
 
 def _join(spectra: list[xr.Dataset], names: list[str]) -> xr.Dataset | None:

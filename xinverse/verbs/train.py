@@ -16,6 +16,7 @@ import xarray as xr
 from xinverse.device import check_device, require_device
 from xinverse.errors import DataError, OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call
+from xinverse.fields.sea_level import SEA_LEVEL
 from xinverse.methods.fit import fit, make_recipe, new_network
 from xinverse.methods.learned import LearnedMethod
 from xinverse.model import Model, load_model
@@ -34,14 +35,6 @@ from xinverse.weights import ModelCard
 
 __all__ = ["train", "train_on"]
 
-SEA_LEVEL = (
-    "sea_surface_height_above_geoid",
-    "sea_surface_height_above_sea_level",
-    "sea_surface_height_above_mean_sea_level",
-    "ssh",
-    "sla",
-    "adt",
-)
 BACKGROUND = {"length_scale": 90.0, "time_scale": 10.0}
 SLACK = 0.05  # of the grid spacing, beyond what was trained on
 
@@ -69,6 +62,7 @@ def train(
     every: int = 100,
     flips: Sequence[str] | None = None,
     drift: float = 0.0,
+    gradient_weight: float = 0.3,
     length_scale: float = BACKGROUND["length_scale"],
     time_scale: float = BACKGROUND["time_scale"],
     noise: float | Sequence[float] | None = None,
@@ -123,7 +117,8 @@ def train(
     network : mapping, optional
         Sizes of the network, such as ``{"window": 11, "steps": 8}``. With ``start``,
         what is to differ from its own: its weights must fit, and those that it has
-        not begin untrained.
+        not begin untrained. Its window may be longer: the days before and after begin
+        without a say.
     patch : int or (int, int)
         Cells along y and x.
     batch : int
@@ -147,6 +142,9 @@ def train(
         Standard deviation, over that of the field, of a level that is added to
         whole patches, and of its change within half a window: for seas whose
         level rises and falls as a whole, as simulated boxes do not.
+    gradient_weight : float
+        Weight of the gradient's error in the supervised loss, where that of the field has
+        one: the more, the more the small scales count.
     length_scale, time_scale : float
         Scales of the optimal interpolation, in km and days.
     noise : float or sequence of float, optional
@@ -212,7 +210,17 @@ def train(
     if loss is None:
         loss = "self-supervised" if truth is None else "supervised"
     check_numbers(
-        loss, truth, withheld, validation, steps, batch, patch, start, mask_shifts, drift
+        loss,
+        truth,
+        withheld,
+        validation,
+        steps,
+        batch,
+        patch,
+        start,
+        mask_shifts,
+        drift,
+        gradient_weight,
     )
     if trainer is not None and not hasattr(trainer, "fit"):
         raise OptionError(
@@ -281,6 +289,7 @@ def train(
             batch=batch,
             flips=flips,
             drift=drift,
+            gradient_weight=gradient_weight,
             seed=seed,
             device=device,
         )
@@ -304,6 +313,7 @@ def train(
         learning_rate=learning_rate,
         mask_shifts=mask_shifts or None,
         drift=drift or None,
+        gradient_weight=None if gradient_weight == 0.3 else gradient_weight,
         seed=seed,
         **scales,
         noise=told,
@@ -394,21 +404,25 @@ def _variable(obj: xr.Dataset | xr.DataArray, value: Any) -> Any:
 
 def _from(start: Any, method: LearnedMethod, network: Mapping[str, Any], seed: int) -> Any:
     """A copy of a trained network, or one that differs in what takes its weights too."""
+    from xinverse.learning.growth import widened
+
     model = start if isinstance(start, Model) else load_model(start)
     if model.card.method != method.name:
         raise OptionError(
             f"start= is a model of method={model.card.method!r}, not of {method.name!r}."
         )
     net = new_network(method, {**model.network.config, **network}, seed)
-    known, wanted = model.network.state_dict(), net.state_dict()
-    unfit = [k for k, v in known.items() if k not in wanted or wanted[k].shape != v.shape]
-    if unfit:
-        raise OptionError(
-            f"network={dict(network)} does not take the weights of start=: {len(unfit)} of "
-            f"{len(known)} have no place or another shape there, the first {unfit[0]!r}. Leave "
-            "out of network= what start has in another size, or train without start=."
+    try:
+        weights = widened(
+            model.network.state_dict(), net.state_dict(), model.network.window, net.window
         )
-    net.load_state_dict(known, strict=False)
+    except ValueError as error:
+        raise OptionError(
+            f"network={dict(network)} does not take the weights of start=: {error}. Leave out "
+            "of network= what start has in another size (its window may be longer), or train "
+            "without start=."
+        ) from None
+    net.load_state_dict(weights)
     return net
 
 

@@ -89,6 +89,7 @@ def check_numbers(
     start: Any,
     mask_shifts: int,
     drift: float,
+    gradient_weight: float,
 ) -> None:
     """Refuse what makes no sense, before anything is read."""
     if loss not in LOSSES:
@@ -116,5 +117,6 @@ def check_numbers(
         raise OptionError(f"patch={patch!r}: expected cells along y and x.")
     if mask_shifts and truth is None:
         raise OptionError("mask_shifts= needs truth=: without it nothing can be seen anew.")
-    if not 0 <= drift < float("inf"):
-        raise OptionError(f"drift={drift!r}: expected a number, zero or above.")
+    for what, size in {"drift": drift, "gradient_weight": gradient_weight}.items():
+        if not 0 <= size < float("inf"):
+            raise OptionError(f"{what}={size!r}: expected a number, zero or above.")

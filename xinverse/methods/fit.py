@@ -149,6 +149,44 @@ def new_network(method: LearnedMethod, options: Mapping[str, Any], seed: int) ->
             raise OptionError(f"network={dict(options)}: {error}") from error
 
 
+def grown_network(
+    known: WindowNetwork, method: LearnedMethod, options: Mapping[str, Any], seed: int
+) -> WindowNetwork:
+    """A copy of a trained network, or a larger one that takes its weights.
+
+    Parameters
+    ----------
+    known : Module
+        The trained one.
+    method : LearnedMethod
+        Whose.
+    options : mapping
+        What is to differ from its own, such as ``{"sees_coverage": True}``.
+    seed : int
+        Draws what the trained one has not.
+
+    Raises
+    ------
+    OptionError
+        Its weights have no place in a network with such options.
+    """
+    from xinverse.learning.growth import widened
+
+    network = new_network(method, {**known.config, **options}, seed)
+    try:
+        weights = widened(
+            known.state_dict(), network.state_dict(), known.window, network.window
+        )
+    except ValueError as error:
+        raise OptionError(
+            f"network={dict(options)} does not take the weights of start=: {error}. Leave out "
+            "of network= what start has in another size (its window may be longer), or train "
+            "without start=."
+        ) from None
+    network.load_state_dict(weights)
+    return network
+
+
 def fit(
     network: WindowNetwork,
     regions: Sequence[Region],

@@ -17,8 +17,7 @@ from xinverse.device import check_device, require_device
 from xinverse.errors import DataError, OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call
 from xinverse.fields.sea_level import SEA_LEVEL
-from xinverse.methods.fit import fit, make_recipe, new_network
-from xinverse.methods.learned import LearnedMethod
+from xinverse.methods.fit import fit, grown_network, make_recipe, new_network
 from xinverse.model import Model, load_model
 from xinverse.options import get_option
 from xinverse.tiling.patches import Region
@@ -236,7 +235,12 @@ def train(
     if start is None:
         net = new_network(chosen, network or {}, seed)
     else:
-        net = _from(start, chosen, network or {}, seed)
+        model = start if isinstance(start, Model) else load_model(start)
+        if model.card.method != chosen.name:
+            raise OptionError(
+                f"start= is a model of method={model.card.method!r}, not of {chosen.name!r}."
+            )
+        net = grown_network(model.network, chosen, network or {}, seed)
     if loss == "unsupervised":
         if not hasattr(net, "cost"):
             raise OptionError(
@@ -318,8 +322,9 @@ def train(
         **scales,
         noise=told,
     )
+    variable = first.field.template.name
     found = {
-        "name": name or f"{label[-1]}-{method}",
+        "name": name or f"{label[0] if variable is None else variable}-{method}",
         "summary": summary or f"{chosen.summary}; trained by xinverse.train",
         "variables": label,
         "units": units,
@@ -400,30 +405,6 @@ def _variable(obj: xr.Dataset | xr.DataArray, value: Any) -> Any:
     if value not in names:
         raise UnknownNameError("variable", value, [str(n) for n in names])
     return obj[value]
-
-
-def _from(start: Any, method: LearnedMethod, network: Mapping[str, Any], seed: int) -> Any:
-    """A copy of a trained network, or one that differs in what takes its weights too."""
-    from xinverse.learning.growth import widened
-
-    model = start if isinstance(start, Model) else load_model(start)
-    if model.card.method != method.name:
-        raise OptionError(
-            f"start= is a model of method={model.card.method!r}, not of {method.name!r}."
-        )
-    net = new_network(method, {**model.network.config, **network}, seed)
-    try:
-        weights = widened(
-            model.network.state_dict(), net.state_dict(), model.network.window, net.window
-        )
-    except ValueError as error:
-        raise OptionError(
-            f"network={dict(network)} does not take the weights of start=: {error}. Leave out "
-            "of network= what start has in another size (its window may be longer), or train "
-            "without start=."
-        ) from None
-    net.load_state_dict(weights)
-    return net
 
 
 def _names(jobs: Sequence[Job], variables: Sequence[str] | None) -> tuple[Any, str]:

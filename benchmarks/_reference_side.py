@@ -23,6 +23,7 @@ import pytorch_lightning as pl
 import torch
 import xarray as xr
 from _measure import measured, seconds
+from _stripes import batch_at
 
 warnings.filterwarnings("ignore")
 
@@ -60,7 +61,7 @@ def build(case: dict[str, Any], patch: tuple[int, int], gain: float = 1.0) -> An
     return reference_models.Lit4dVarNet(
         solver,
         weight,
-        lambda module: torch.optim.Adam(module.parameters(), lr=1e-3),
+        lambda module: reference_utils.cosanneal_lr_adam(module, lr=1e-3, T_max=case["steps"]),
         norm_stats=tuple(case["normalisation"]),
     )
 
@@ -94,8 +95,9 @@ def checkpoint(network: Any, path: Path) -> None:
 
 
 def train_step(network: Any) -> Callable[[np.ndarray, np.ndarray], None]:
-    """A step of the package's own loss, clipped, with Adam."""
-    optimiser = network.train().configure_optimizers()
+    """A step of the package's own loss, clipped, with its optimiser and schedule."""
+    given = network.train().configure_optimizers()
+    optimiser, schedule = given["optimizer"], given["lr_scheduler"]
 
     def step(y: np.ndarray, truth: np.ndarray) -> None:
         loss = network.training_step(item(y, truth), 0)
@@ -103,18 +105,19 @@ def train_step(network: Any) -> Callable[[np.ndarray, np.ndarray], None]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
         optimiser.step()
+        schedule.step()
 
     return step
 
 
-def trained(case: dict[str, Any], fields: Any) -> Any:
-    """A network that has learned a little from small patches, for those of the series."""
-    batches, truths = fields["training"], fields["training_truth"]
-    small = build(case | {"network": case["learns"]}, truths.shape[-2:])
+def trained(case: dict[str, Any], side: int) -> Any:
+    """A network that has learned from small patches, for those of the series."""
+    count, small_side = case["batch"]
+    small = build({**case, **case["learns"]}, (small_side, small_side))
     step = train_step(small)
-    for y, truth in zip(batches, truths, strict=True):
-        step(y, truth)
-    network = build(case, fields["series"].shape[-2:])
+    for number in range(case["steps"]):
+        step(*batch_at(number, case["seed"], count, case["window"], small_side))
+    network = build(case, (side, side))
     network.solver.load_state_dict(small.solver.state_dict())
     return network.eval()
 
@@ -155,18 +158,15 @@ def main(folder: Path) -> None:
         outputs[name] = network(item(y)).detach().numpy()
     case, repeats = cases["base"], cases["repeats"]
     costs: dict[str, Any] = {}
-    network = trained(case, fields)
+    with measured() as cost:
+        network = trained(case, fields["series"].shape[-1])
+    costs["training"] = {"seconds": cost.seconds, "MiB": cost.peak_mib}
     checkpoint(network, folder / "base.ckpt")
     one = item(fields["patch"])
     with measured() as cost:
         spent = seconds(lambda: network(one), repeats)
     costs["patch"] = {"seconds": spent, "MiB": cost.peak_mib}
     outputs["patch"] = network(one).detach().numpy()
-    with measured() as cost:
-        step = train_step(build(case, fields["training"].shape[-2:]))
-        one_batch = fields["training"][0], fields["training_truth"][0]
-        spent = seconds(lambda: step(*one_batch), repeats)
-    costs["training"] = {"seconds": spent, "MiB": cost.peak_mib}
     with measured() as cost:
         outputs["series"] = mapped(case, network, fields["series"])
     costs["series"] = {"seconds": cost.seconds, "MiB": cost.peak_mib}

@@ -6,7 +6,7 @@ Everything that they learn from is made here: quasi-geostrophic nature runs of 1
 grids of 8 to 28 km, each half of a run seen by one to five altimeters on real orbits, or with
 SWOT, with 1 to 3 cm of noise (``_oceans.py``).
 
-There are four phases. The first starts from optimal interpolation with one fixed pair of
+There are three phases. The first starts from optimal interpolation with one fixed pair of
 scales, as at inference where none are given. The second, of a third as many steps, goes on with
 the same and with the oceans seen anew by other satellites, from interpolation whose scales suit
 the ocean: the best of four pairs, by the truth of the training. What it has learned serves both
@@ -67,19 +67,17 @@ class Phase(NamedTuple):
     """A part of the training."""
 
     added: tuple[tuple[int, bool], ...]  # draws of satellites; are their scales the fixed ones
-    share: float  # of the steps of the first
+    share: int  # of the steps of the first: one in so many
     learning_rate: float
     warm_steps: int
     drift: float  # real seas rise and fall as a whole, simulated boxes do not
     told: bool  # the noise
-    gradient_weight: float = 0.3
 
 
 PHASES = (
-    Phase(((0, True),), 1.0, 2e-3, 3, 0.0, told=False),
-    Phase(((1, False),), 1 / 3, 1.2e-3, 8, 0.5, told=False),
-    Phase(((2, True), (2, False)), 1 / 2, 1.2e-3, 8, 0.5, told=True),
-    Phase((), 2 / 3, 1.2e-3, 8, 0.5, told=True, gradient_weight=1.0),
+    Phase(((0, True),), 1, 2e-3, 3, 0.0, told=False),
+    Phase(((1, False),), 3, 1.2e-3, 8, 0.5, told=False),
+    Phase(((2, True), (2, False)), 2, 1.2e-3, 8, 0.5, told=True),
 )
 
 
@@ -155,8 +153,7 @@ def main() -> None:
                 f"interpolation, 90 km and 10 days ({steps:,} steps), then that and one with "
                 f"scales that suit each ocean ({steps // 3:,} steps), then both with the noise "
                 "told, up to 60 % of the standard deviation of the field "
-                f"({steps // 2:,} steps), then with slopes weighing as much as heights "
-                f"({2 * steps // 3:,} steps)."
+                f"({steps // 2:,} steps)."
             ),
             "licence": "BSD-3-Clause",
             "command": (
@@ -189,11 +186,10 @@ def main() -> None:
             start=model,
             network=network | (TOLD[arguments.network] if phase.told else {}),
             noise=[pair.noise for pair in pairs] if phase.told else ASSUMED,
-            steps=round(steps * phase.share),
+            steps=steps // phase.share,
             learning_rate=phase.learning_rate,
             warm_steps=phase.warm_steps,
             drift=phase.drift,
-            gradient_weight=phase.gradient_weight,
             folder=own,
             **FIXED,
             **common,

@@ -7,8 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from xinverse.errors import OptionError
 from xinverse.learning import DirectUNet, FourDVarNet, WindowNetwork
 from xinverse.learning.growth import widened
+from xinverse.methods.fit import grown_network
+from xinverse.methods.registry import find
 
 
 def lstm(window: int) -> WindowNetwork:
@@ -33,10 +36,15 @@ def trained_like(network: WindowNetwork) -> WindowNetwork:
     return network.eval()
 
 
-def grown(known: WindowNetwork, larger: WindowNetwork) -> WindowNetwork:
-    weights = widened(known.state_dict(), larger.state_dict(), known.window, larger.window)
-    larger.load_state_dict(weights)
-    return larger.eval()
+def widened_to(known: WindowNetwork, alike: WindowNetwork, larger: WindowNetwork):
+    states = (each.state_dict() for each in (known, alike, larger))
+    return widened(*states, known.window, larger.window)
+
+
+def grown(known: WindowNetwork, build: Callable[[int], WindowNetwork], wider: int):
+    large = build(wider)
+    large.load_state_dict(widened_to(known, build(known.window), large))
+    return large.eval()
 
 
 def given(window: int) -> tuple[torch.Tensor, ...]:
@@ -51,7 +59,7 @@ def test_between_the_new_days_it_says_what_it_said(
     build: Callable[[int], WindowNetwork], wider: int
 ):
     small = trained_like(build(5))
-    large = grown(small, build(wider))
+    large = grown(small, build, wider)
     x, y, observed = given(wider)
     inside = slice((wider - 5) // 2, (wider - 5) // 2 + 5)
     noise = torch.full((2, 1, 1, 1), 0.1)
@@ -64,7 +72,7 @@ def test_between_the_new_days_it_says_what_it_said(
 
 
 def test_the_new_days_learn():
-    large = grown(trained_like(lstm(5)), lstm(9)).train()
+    large = grown(trained_like(lstm(5)), lstm, 9).train()
     x, y, observed = given(9)
     large.reconstruct(x, y, observed, mode="unroll").square().sum().backward()
     for name, parameter in large.named_parameters():
@@ -77,7 +85,7 @@ def test_the_new_days_learn():
 
 def test_the_descent_of_the_gradient_has_the_same_prior_between():
     small = trained_like(descent(5))
-    large = grown(small, descent(9))
+    large = grown(small, descent, 9)
     x, _, _ = given(9)
     torch.testing.assert_close(
         large.project(x)[:, 2:7], small.project(x[:, 2:7]), rtol=0, atol=1e-5
@@ -86,18 +94,28 @@ def test_the_descent_of_the_gradient_has_the_same_prior_between():
 
 def test_the_same_window_takes_the_same_weights():
     small = trained_like(lstm(5))
-    weights = widened(small.state_dict(), lstm(5).state_dict(), 5, 5)
+    weights = widened_to(small, lstm(5), lstm(5))
     assert all(torch.equal(weights[k], v) for k, v in small.state_dict().items())
 
 
 @pytest.mark.parametrize(
-    ("known", "wanted"),
+    ("known", "alike", "wanted"),
     [
-        (lstm(7), lstm(5)),  # a shorter window
-        (lstm(5), FourDVarNet(9, 8, 6, 3, sees_state=True)),  # another width
-        (lstm(5), unet(9)),  # another network
+        (lstm(7), lstm(5), lstm(5)),  # a shorter window
+        (descent(5), FourDVarNet(5, 8, 6, 3), FourDVarNet(9, 8, 6, 3)),  # and another width
+        (lstm(5), unet(5), unet(9)),  # another network
     ],
 )
-def test_what_has_no_place_is_refused(known: WindowNetwork, wanted: WindowNetwork):
+def test_what_has_no_place_is_refused(
+    known: WindowNetwork, alike: WindowNetwork, wanted: WindowNetwork
+):
     with pytest.raises(ValueError, match="no place or another shape"):
-        widened(known.state_dict(), wanted.state_dict(), known.window, wanted.window)
+        widened_to(known, alike, wanted)
+
+
+def test_a_width_that_grows_as_the_window_does_is_no_window():
+    """Four channels more: as many as there are days, and none of them is a day."""
+    small = FourDVarNet(5, 8, 6, 3, solver="gradient-descent")
+    options = {"window": 9, "prior_hidden": 12}
+    with pytest.raises(OptionError, match="does not take the weights"):
+        grown_network(small, find("4dvarnet"), options, 0)

@@ -11,7 +11,11 @@ __all__ = ["widened"]
 
 
 def widened(
-    known: Mapping[str, Tensor], wanted: Mapping[str, Tensor], window: int, wider: int
+    known: Mapping[str, Tensor],
+    alike: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    window: int,
+    wider: int,
 ) -> dict[str, Tensor]:
     """Weights of a network on windows, in the places of one whose windows are longer.
 
@@ -25,6 +29,9 @@ def widened(
     ----------
     known : mapping
         Weights of the trained network.
+    alike : mapping
+        Those of one with the options of the other and the windows of the trained one:
+        only so can it be told that nothing but the windows makes shapes differ.
     wanted : mapping
         Those of the other; what the trained one has not stays as it is there.
     window, wider : int
@@ -35,11 +42,7 @@ def widened(
     ValueError
         If a weight has no place, or a shape that longer windows do not explain.
     """
-    unfit = [
-        name
-        for name, weight in known.items()
-        if name not in wanted or not _explained(weight, wanted[name], wider - window)
-    ]
+    unfit = [n for n, v in known.items() if n not in alike or alike[n].shape != v.shape]
     if unfit:
         raise ValueError(
             f"{len(unfit)} of {len(known)} weights have no place or another shape there, "
@@ -47,14 +50,6 @@ def widened(
         )
     placed = {n: _placed(known[n], wanted[n], window, wider) for n in known}
     return {**wanted, **placed}
-
-
-def _explained(old: Tensor, new: Tensor, more: int) -> bool:
-    """Whether shapes differ by some days for each block of them, or not at all."""
-    if old.ndim != new.ndim:
-        return False
-    differences = [n - o for o, n in zip(old.shape, new.shape, strict=True)]
-    return all(d == 0 or (more > 0 and d > 0 and d % more == 0) for d in differences)
 
 
 def _placed(old: Tensor, new: Tensor, window: int, wider: int) -> Tensor:

@@ -172,10 +172,17 @@ def grown_network(
     """
     from xinverse.learning.growth import widened
 
-    network = new_network(method, {**known.config, **options}, seed)
+    wanted = {**known.config, **options}
+    network = alike = new_network(method, wanted, seed)
+    if network.window > known.window:
+        alike = new_network(method, {**wanted, "window": known.window}, seed)
     try:
         weights = widened(
-            known.state_dict(), network.state_dict(), known.window, network.window
+            known.state_dict(),
+            alike.state_dict(),
+            network.state_dict(),
+            known.window,
+            network.window,
         )
     except ValueError as error:
         raise OptionError(

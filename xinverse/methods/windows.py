@@ -195,18 +195,18 @@ def _slide(
     total = first.new_zeros((end - begin, *first.shape[1:]))
     share = first.new_zeros(end - begin)
     taper = network.taper(first)
+
+    def windows(part: torch.Tensor, some: Sequence[int]) -> torch.Tensor:
+        cut = torch.stack([part[s : s + network.window] for s in some])
+        return cut.contiguous(memory_format=layout)
+
     for group in range(0, len(starts), WINDOWS_AT_ONCE):
         some = starts[group : group + WINDOWS_AT_ONCE]
-
-        def windows(part: torch.Tensor, some: Sequence[int] = some) -> torch.Tensor:
-            cut = torch.stack([part[s : s + network.window] for s in some])
-            return cut.contiguous(memory_format=layout)
-
         estimates = network.reconstruct(
-            windows(first),
-            windows(values),
-            windows(observed),
-            noise=None if deviation is None else windows(deviation),
+            windows(first, some),
+            windows(values, some),
+            windows(observed, some),
+            noise=None if deviation is None else windows(deviation, some),
             sea=sea,
         )
         for s, estimate in zip(some, estimates, strict=True):

@@ -35,6 +35,7 @@ from xinverse.weights import ModelCard
 __all__ = ["train", "train_on"]
 
 BACKGROUND = {"length_scale": 90.0, "time_scale": 10.0}
+GRADIENT_WEIGHT = 0.3
 SLACK = 0.05  # of the grid spacing, beyond what was trained on
 
 
@@ -61,7 +62,7 @@ def train(
     every: int = 100,
     flips: Sequence[str] | None = None,
     drift: float = 0.0,
-    gradient_weight: float = 0.3,
+    gradient_weight: float = GRADIENT_WEIGHT,
     length_scale: float = BACKGROUND["length_scale"],
     time_scale: float = BACKGROUND["time_scale"],
     noise: float | Sequence[float] | None = None,
@@ -317,7 +318,7 @@ def train(
         learning_rate=learning_rate,
         mask_shifts=mask_shifts or None,
         drift=drift or None,
-        gradient_weight=None if gradient_weight == 0.3 else gradient_weight,
+        gradient_weight=None if gradient_weight == GRADIENT_WEIGHT else gradient_weight,
         seed=seed,
         **scales,
         noise=told,

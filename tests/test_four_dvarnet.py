@@ -95,6 +95,41 @@ def test_the_background_may_be_a_variable(truth, l3):
     assert float(normalised_mse(filled[10:-10], truth[10:-10])) < 0.01
 
 
+@pytest.mark.parametrize("method", ["4dvarnet", "unet"])
+def test_a_second_pass_starts_from_the_map_of_the_first(truth, l3, method, tmp_path):
+    small = {"window": 5, "steps": 2} if method == "4dvarnet" else {"window": 5, "hidden": 4}
+    given = {"truth": truth, "observations": l3.ssh, "background": 0.9 * truth}
+    model = xinverse.train(
+        method, **given, network=small, steps=8, patch=16, learning_rate=0.03
+    )
+    weights = model.save(tmp_path / "once.safetensors")
+    how = {"method": method, "weights": weights, "noise": 0.02, "progress": False}
+    once = l3.inverse.interpolate(**how, background=0.0)
+    twice = l3.assign(first=once.ssh).inverse.interpolate(**how, background="first")
+    found = l3.inverse.interpolate(**how, background=0.0, passes=2)
+    np.testing.assert_allclose(found.ssh, twice.ssh, rtol=0, atol=1e-5)
+    assert float(abs(found.ssh - once.ssh).max()) > 1e-3
+    # What the weights are for is what is done where a user does not say.
+    for_two = xinverse.train(
+        method, **given, start=model, steps=1, passes=2, patch=16, learning_rate=1e-9
+    )
+    assert for_two.card.config["passes"] == 2
+    how["weights"] = for_two.save(tmp_path / "twice.safetensors")
+    by_card = l3.inverse.interpolate(**how, background=0.0)
+    np.testing.assert_allclose(by_card.ssh, found.ssh, rtol=0, atol=1e-5)
+
+
+def test_two_passes_on_tiles_are_those_on_the_whole(l3):
+    whole = {"time": 40, "x": 64}
+    how = {"method": "4dvarnet", "noise": 0.02, "background": 0.0, "variance": 0.01}
+    how |= {"passes": 2, "length_scale": 40.0, "time_scale": 4.0}
+    days = slice(14, 26)
+    one = l3.ssh.inverse.interpolate(**how, tile=whole).isel(time=days)
+    parts = l3.ssh.inverse.interpolate(**how, tile={"time": 10, "x": 32}).isel(time=days)
+    # As for one pass: what lies beyond the halo counts little, and not for nothing.
+    assert float(abs(parts - one).max()) < 0.02 * float(one.std())
+
+
 def test_a_day_is_solved_about_twice():
     def problem(days: int, first: int, keep: slice) -> Problem:
         empty = np.zeros((days, 2, 2))
@@ -102,13 +137,13 @@ def test_a_day_is_solved_about_twice():
         sea = np.ones((2, 2), bool)
         return Problem(empty, None, sea, {}, cells, (keep, slice(0, 2), slice(0, 2)))
 
-    whole = window_starts(problem(100, 0, slice(0, 100)), 11, 5)
+    whole = window_starts(problem(100, 0, slice(0, 100)), 11, 5, slice(0, 100))
     solved = np.zeros(100, int)
     for start in whole:
         solved[start : start + 11] += 1
     assert solved.min() >= 1
     assert solved.mean() < 2.5
-    part = window_starts(problem(60, 30, slice(15, 45)), 11, 5)
+    part = window_starts(problem(60, 30, slice(15, 45)), 11, 5, slice(15, 45))
     reaching = {s for s in whole if s + 11 > 45 and s < 75}
     assert {s + 30 for s in part} == reaching  # two tiles use the same windows
 
@@ -164,6 +199,8 @@ def test_half_of_the_precision_moves_a_map_by_thousandths(l3):
 def test_options_are_checked(l3):
     with pytest.raises(OptionError, match="gives no error"):
         l3.ssh.inverse.interpolate(method="4dvarnet", error=True)
+    with pytest.raises(OptionError, match="passes=0: expected a number of times, 1 or more"):
+        xinverse.interpolate(l3.ssh, "4dvarnet", passes=0)
     with pytest.raises(OptionError, match="stride"):
         l3.ssh.inverse.interpolate(method="4dvarnet", stride=0)
     with pytest.raises(OptionError, match="precision='half': expected one of"):

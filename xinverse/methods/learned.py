@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xinverse.errors import OptionError
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import Footprint, Problem, background_and_anomaly
 from xinverse.methods.footprint import correlation_halo, largest_tile
@@ -16,7 +17,7 @@ from xinverse.methods.windows import NETWORK_HALO, Start, WindowMethod, WindowOp
 if TYPE_CHECKING:
     from xinverse.weights import WeightsRef
 
-__all__ = ["LearnedMethod", "LearnedOptions", "normalisation"]
+__all__ = ["LearnedMethod", "LearnedOptions", "check_passes", "normalisation"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class LearnedOptions(WindowOptions):
         Days by which the time window slides.
     precision : {"float32", "bfloat16"}
         Of the network's convolutions, as in training.
+    passes : int, optional
+        How many times the windows go over the days, each time from the map of the
+        time before, as if it were given as ``background``: what a window knows is
+        a few days long, and each pass carries it as far again. As many as the
+        weights were trained for where not given.
     """
 
     length_scale: float | None = None
@@ -48,9 +54,11 @@ class LearnedOptions(WindowOptions):
     noise: float | None = None
     variance: float | None = None
     background: float | None = None
+    passes: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_passes(self.passes)
         self.interpolation(100.0, 10.0)  # checks what the two methods share
 
     def interpolation(self, length_scale: float, time_scale: float) -> OIOptions:
@@ -84,8 +92,9 @@ class LearnedMethod(WindowMethod[LearnedOptions]):
         """Halo of the background's scales, the network's reach and a window."""
         scales = self._interpolation(options, weights)
         t, y, x = correlation_halo(grid, scales.length_scale, scales.time_scale)
-        days = max(t, self._card(weights).window)
-        halo = (days, max(y, NETWORK_HALO), max(x, NETWORK_HALO))
+        passes = self.passes(options, weights)
+        reach = passes * NETWORK_HALO
+        halo = (max(t, passes * self._card(weights).window), max(y, reach), max(x, reach))
         return largest_tile(grid, halo, self.bytes_per_cell, budget)
 
     def start(
@@ -117,15 +126,37 @@ class LearnedMethod(WindowMethod[LearnedOptions]):
         # A level of each day moves no water, and the first guess knows it best: boxes that
         # networks are trained on have none, and they would take it for an error. In double
         # precision: it may be large beside what is left.
-        daily = first[:, torch.as_tensor(problem.sea, device=first.device)].mean(1)
-        first = first - daily[:, None, None]
-        days = daily.cpu().numpy()
-        anomaly = np.where(problem.observed, anomaly - days[:, None, None], 0.0)
-        return Start(level + days, found.variance**0.5, anomaly, first, noise)
+        return Start(level, found.variance**0.5, anomaly, first, noise).levelled(problem)
+
+    def passes(self, options: LearnedOptions, weights: WeightsRef | None) -> int:
+        """As the options say, else the model card."""
+        if options.passes is not None:
+            return options.passes
+        return int(self._card(weights).config.get("passes", 1))
 
     def _interpolation(self, options: LearnedOptions, weights: WeightsRef | None) -> OIOptions:
         trained = self._card(weights).config["background"]
         return options.interpolation(trained["length_scale"], trained["time_scale"])
+
+
+def check_passes(passes: object) -> None:
+    """Refuse what is no number of passes.
+
+    Parameters
+    ----------
+    passes : object
+        What a user gave; None leaves it to the weights.
+
+    Raises
+    ------
+    OptionError
+        Neither None nor an integer above zero.
+    """
+    if passes is None:
+        return
+    whole = isinstance(passes, int | np.integer) and not isinstance(passes, bool)
+    if not whole or int(passes) < 1:  # type: ignore[call-overload]  # whole has looked
+        raise OptionError(f"passes={passes!r}: expected a number of times, 1 or more.")
 
 
 def normalisation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
@@ -87,6 +87,23 @@ class Start:
     first: torch.Tensor
     noise: np.ndarray | None = None
 
+    def levelled(self, problem: Problem) -> Start:
+        """The same, with the mean of each day of the first guess counted to the level.
+
+        Parameters
+        ----------
+        problem : Problem
+            The tile.
+        """
+        import torch
+
+        sea = torch.as_tensor(problem.sea, device=self.first.device)
+        daily = self.first[:, sea].mean(1)
+        days = daily.cpu().numpy()
+        anomaly = np.where(problem.observed, self.anomaly - days[:, None, None], 0.0)
+        first = self.first - daily[:, None, None]
+        return replace(self, level=self.level + days, anomaly=anomaly, first=first)
+
 
 class WindowMethod(Method[Options]):
     """A network on windows of maps that slide along the days of a tile.
@@ -109,6 +126,10 @@ class WindowMethod(Method[Options]):
     ) -> Start:
         """First guess and normalisation of a tile."""
 
+    def passes(self, options: Options, weights: WeightsRef | None) -> int:  # noqa: ARG002  for subclasses
+        """How often the windows go over the days, each time from the last time's map."""
+        return 1
+
     def check(self, grid: Grid, options: Options, weights: WeightsRef | None = None) -> None:
         """A regular grid, at least one window long."""
         super().check(grid, options, weights)
@@ -130,23 +151,26 @@ class WindowMethod(Method[Options]):
         weights: WeightsRef | None,
         device: Any,
     ) -> np.ndarray:
-        """Mean of one tile: first guess once, then sliding windows."""
+        """Mean of one tile: first guess once, then sliding windows, once or more."""
         import torch
 
         start = self.start(problem, options, weights, device)
-        keep, scale = problem.keep, start.scale
-        first = start.first.float() / scale
         half = options.precision == "bfloat16"
-        layout = _layout(first.device, half)
+        layout = _layout(start.first.device, half)
         network = _network(self._reference(weights), str(device), layout)
-        starts = window_starts(problem, network.window, options.stride)
-        with torch.autocast(first.device.type, torch.bfloat16, enabled=half):
-            noise = None if start.noise is None else start.noise / scale
-            field = _slide(
-                network, problem, first, start.anomaly / scale, noise, starts, layout
-            )
-        level = np.broadcast_to(start.level, len(problem.y))[keep[0], None, None]
-        mean = field[:, keep[1], keep[2]].double().cpu().numpy() * scale + level
+        keep, days = problem.keep, len(problem.y)
+        for later in reversed(range(self.passes(options, weights))):
+            reach = later * (network.window - 1)  # of the windows of the passes to come
+            wanted = slice(max(keep[0].start - reach, 0), min(keep[0].stop + reach, days))
+            starts = window_starts(problem, network.window, options.stride, wanted)
+            with torch.autocast(start.first.device.type, torch.bfloat16, enabled=half):
+                field = _slide(network, problem, start, starts, wanted, layout)
+            if later:
+                first = start.first.clone()
+                first[wanted] = field.double() * start.scale
+                start = replace(start, first=first).levelled(problem)
+        level = np.broadcast_to(start.level, days)[keep[0], None, None]
+        mean = field[:, keep[1], keep[2]].double().cpu().numpy() * start.scale + level
         return mean[None]
 
     def _reference(self, weights: WeightsRef | None) -> WeightsRef:
@@ -160,38 +184,39 @@ class WindowMethod(Method[Options]):
         return self._reference(weights).card
 
 
-def window_starts(problem: Problem, window: int, stride: int) -> list[int]:
-    """First days of the windows that reach into the part that is kept.
+def window_starts(problem: Problem, window: int, stride: int, wanted: slice) -> list[int]:
+    """First days of the windows that reach into some days of a tile.
 
     Windows start at multiples of the stride counted from the first day of the
     whole field, so that two tiles use the same ones; at its ends they are
     shifted to lie inside.
     """
     days = problem.cells[0]
-    first, last = problem.keep[0].start, problem.keep[0].stop
     aligned = range(-int(days[0]) % stride - window - stride, len(days), stride)
-    reaching = [s for s in aligned if s + window > first and s < last]
+    reaching = [s for s in aligned if s + window > wanted.start and s < wanted.stop]
     return sorted({min(max(s, 0), len(days) - window) for s in reaching})
 
 
 def _slide(
     network: WindowNetwork,
     problem: Problem,
-    first: torch.Tensor,
-    y: np.ndarray,
-    noise: np.ndarray | None,
+    start: Start,
     starts: Sequence[int],
+    wanted: slice,
     layout: torch.memory_format,
 ) -> torch.Tensor:
-    """Solve every window and join them in time by a taper, over the kept days."""
+    """Solve every window and join them in time by a taper, over the wanted days."""
     import torch
 
+    first = start.first.float() / start.scale
     device = first.device
-    values = torch.as_tensor(y.astype("float32"), device=device)
-    deviation = None if noise is None else torch.as_tensor(noise, dtype=first.dtype).to(device)
+    values = torch.as_tensor((start.anomaly / start.scale).astype("float32"), device=device)
+    deviation = None
+    if start.noise is not None:
+        deviation = torch.as_tensor(start.noise / start.scale, dtype=first.dtype).to(device)
     observed = torch.as_tensor(problem.observed, device=device)
     sea = torch.as_tensor(problem.sea.copy(), device=device)
-    begin, end = problem.keep[0].start, problem.keep[0].stop
+    begin, end = wanted.start, wanted.stop
     total = first.new_zeros((end - begin, *first.shape[1:]))
     share = first.new_zeros(end - begin)
     taper = network.taper(first)

@@ -18,6 +18,7 @@ from xinverse.errors import DataError, OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call
 from xinverse.fields.sea_level import SEA_LEVEL
 from xinverse.methods.fit import fit, grown_network, make_recipe, new_network
+from xinverse.methods.learned import check_passes
 from xinverse.model import Model, load_model
 from xinverse.options import get_option
 from xinverse.tiling.patches import Region
@@ -63,6 +64,7 @@ def train(
     flips: Sequence[str] | None = None,
     drift: float = 0.0,
     gradient_weight: float = GRADIENT_WEIGHT,
+    passes: int | None = None,
     length_scale: float = BACKGROUND["length_scale"],
     time_scale: float = BACKGROUND["time_scale"],
     noise: float | Sequence[float] | None = None,
@@ -145,6 +147,11 @@ def train(
     gradient_weight : float
         Weight of the gradient's error in the supervised loss, where that of the field has
         one: the more, the more the small scales count.
+    passes : int, optional
+        How many times the weights are to go over the days, where a user does not say:
+        each time from the map of the time before. For a network to learn what is left to
+        do there, give it a field twice, the second time with the map that ``start`` makes
+        of it as ``background``. As many as of ``start``, else one.
     length_scale, time_scale : float
         Scales of the optimal interpolation, in km and days.
     noise : float or sequence of float, optional
@@ -222,33 +229,23 @@ def train(
         drift,
         gradient_weight,
     )
+    check_passes(passes)
     if trainer is not None and not hasattr(trainer, "fit"):
         raise OptionError(
             f"trainer is a {type(trainer).__name__}. Expected a lightning.Trainer, such as "
             "lightning.Trainer(max_epochs=1, gradient_clip_val=1.0)."
         )
-    unknown = sorted(set(card or {}) - {f.name for f in fields(ModelCard)})
-    if unknown:
-        raise OptionError(f"card= has {', '.join(map(repr, unknown))}, which no ModelCard has.")
+    _check_card(card or {})
     device = check_device(get_option("device") if device is None else device)
     require_device(device)
     shown = get_option("progress") if progress is None else bool(progress)
-    if start is None:
+    known = None if start is None else _trained(start, chosen.name)
+    if known is None:
         net = new_network(chosen, network or {}, seed)
     else:
-        model = start if isinstance(start, Model) else load_model(start)
-        if model.card.method != chosen.name:
-            raise OptionError(
-                f"start= is a model of method={model.card.method!r}, not of {chosen.name!r}."
-            )
-        net = grown_network(model.network, chosen, network or {}, seed)
+        net = grown_network(known.network, chosen, network or {}, seed)
     if loss == "unsupervised":
-        if not hasattr(net, "cost"):
-            raise OptionError(
-                f"loss='unsupervised': method={method!r} has no variational cost to make "
-                "small. Take method='4dvarnet', or another loss."
-            )
-        net.cost.requires_grad_(False)
+        _hold_prior(net, method)
     noises = of_each("noise", noise, len(pairs))
     told = noises if noise is not None and np.ndim(noise) else noise
     scales = {"length_scale": length_scale, "time_scale": time_scale}
@@ -319,6 +316,7 @@ def train(
         mask_shifts=mask_shifts or None,
         drift=drift or None,
         gradient_weight=None if gradient_weight == GRADIENT_WEIGHT else gradient_weight,
+        passes=passes,
         seed=seed,
         **scales,
         noise=told,
@@ -335,11 +333,11 @@ def train(
         "scores": _last(history),
         "command": f"xinverse.{call}",
     }
-    fixed = {
-        "method": method,
-        "window": net.window,
-        "config": {**net.config, "background": {k: scales[k] for k in BACKGROUND}},
-    }
+    config = {**net.config, "background": {k: scales[k] for k in BACKGROUND}}
+    if passes is None and known is not None:
+        passes = known.card.config.get("passes")
+    config |= {} if passes is None else {"passes": int(passes)}
+    fixed = {"method": method, "window": net.window, "config": config}
     return Model(net, ModelCard(**{**found, **(card or {}), **fixed}), history)
 
 
@@ -396,6 +394,33 @@ def train_on(
     if isinstance(mask, str):
         mask = _variable(obj, mask)
     return train(method, **chosen, mask=mask, dims=dims, **options)
+
+
+def _trained(start: Model | str | os.PathLike[str], method: str) -> Model:
+    """The trained model to go on from, of the method."""
+    model = start if isinstance(start, Model) else load_model(start)
+    if model.card.method != method:
+        raise OptionError(
+            f"start= is a model of method={model.card.method!r}, not of {method!r}."
+        )
+    return model
+
+
+def _hold_prior(network: Any, method: str) -> None:
+    """Keep what the variational cost is made of from changing."""
+    if not hasattr(network, "cost"):
+        raise OptionError(
+            f"loss='unsupervised': method={method!r} has no variational cost to make small. "
+            "Take method='4dvarnet', or another loss."
+        )
+    network.cost.requires_grad_(False)
+
+
+def _check_card(card: Mapping[str, Any]) -> None:
+    """Refuse entries that a model card has not."""
+    unknown = sorted(set(card) - {f.name for f in fields(ModelCard)})
+    if unknown:
+        raise OptionError(f"card= has {', '.join(map(repr, unknown))}, which no ModelCard has.")
 
 
 def _variable(obj: xr.Dataset | xr.DataArray, value: Any) -> Any:

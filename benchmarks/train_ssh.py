@@ -6,14 +6,16 @@ Everything that they learn from is made here: quasi-geostrophic nature runs of 1
 grids of 8 to 28 km, each half of a run seen by one to five altimeters on real orbits, or with
 SWOT, with 1 to 3 cm of noise (``_oceans.py``).
 
-There are three phases. The first starts from optimal interpolation with one fixed pair of
+There are four phases. The first starts from optimal interpolation with one fixed pair of
 scales, as at inference where none are given. The second, of a third as many steps, goes on with
 the same and with the oceans seen anew by other satellites, from interpolation whose scales suit
 the ocean: the best of four pairs, by the truth of the training. What it has learned serves both
 then. And a level that drifts is added to each patch, since real seas rise and fall as a whole.
 The third, of half as many steps, tells the network the noise of the observations and where they
 are, and adds a third draw of satellites, with 3 to 60 % of each ocean's standard deviation as
-noise, from both kinds of interpolation: calm seas differ from others in this share.
+noise, from both kinds of interpolation: calm seas differ from others in this share. The fourth,
+of two thirds as many, teaches a second pass: everything is taken twice, the second time from
+what the network makes of it after the third, and slopes weigh as much as heights.
 
 Simulations and checkpoints are kept in ``--cache``: a killed training goes on from there.
 """
@@ -22,6 +24,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,17 +71,20 @@ class Phase(NamedTuple):
     """A part of the training."""
 
     added: tuple[tuple[int, bool], ...]  # draws of satellites; are their scales the fixed ones
-    share: int  # of the steps of the first: one in so many
+    share: float  # of the steps of the first
     learning_rate: float
     warm_steps: int
     drift: float  # real seas rise and fall as a whole, simulated boxes do not
     told: bool  # the noise
+    gradient_weight: float = 0.3
+    again: bool = False  # from the maps of the phase before as well
 
 
 PHASES = (
-    Phase(((0, True),), 1, 2e-3, 3, 0.0, told=False),
-    Phase(((1, False),), 3, 1.2e-3, 8, 0.5, told=False),
-    Phase(((2, True), (2, False)), 2, 1.2e-3, 8, 0.5, told=True),
+    Phase(((0, True),), 1.0, 2e-3, 3, 0.0, told=False),
+    Phase(((1, False),), 1 / 3, 1.2e-3, 8, 0.5, told=False),
+    Phase(((2, True), (2, False)), 1 / 2, 1.2e-3, 8, 0.5, told=True),
+    Phase((), 2 / 3, 1.2e-3, 8, 0.5, told=True, gradient_weight=1.0, again=True),
 )
 
 
@@ -101,21 +108,47 @@ def interpolated(pair: Pair, tried: list[dict[str, float]]) -> xr.DataArray:
     return fill(pair.seen, 1e-5, min(tried, key=missed) if len(tried) > 1 else tried[0])
 
 
+def kept(store: Path, make: Callable[[], xr.DataArray]) -> xr.DataArray:
+    """A first guess, made once."""
+    if not store.exists():
+        write(make().to_dataset(name="background"), store, progress=False)
+    return open_lazily(store)["background"].load()
+
+
 def backgrounds(
     cache: Path, seed: int, draw: int, pairs: list[Pair], fixed: bool
 ) -> list[xr.DataArray]:
-    """Interpolations of the observations of a draw, made once."""
+    """Interpolations of the observations of a draw."""
     rng = np.random.default_rng([seed, 1 + draw])
+    kind = "fixed" if fixed else "suited"
     found = []
     for number, pair in enumerate(pairs):
-        kind = "fixed" if fixed else "suited"
         store = cache / f"background-{seed}-{draw}-{kind}-{number}.zarr"
         tried = [FIXED] if fixed else [drawn(rng) for _ in range(TRIED)]
-        if not store.exists():
-            made = interpolated(pair, tried)
-            write(made.to_dataset(name="background"), store, progress=False)
-        found.append(open_lazily(store)["background"].load())
+        found.append(kept(store, partial(interpolated, pair, tried)))
     return found
+
+
+def mapped(
+    method: str, weights: Path, pairs: list[Pair], first_guess: list[xr.DataArray]
+) -> list[xr.DataArray]:
+    """Maps that a trained network makes of the observations, from a first guess."""
+
+    def fill(pair: Pair, guess: xr.DataArray) -> xr.DataArray:
+        return pair.seen.inverse.interpolate(
+            method=method,
+            weights=weights,
+            background=guess,
+            noise=pair.noise,
+            precision="bfloat16",
+            progress=False,
+        )
+
+    name = f"map-{weights.stem}"
+    return [
+        kept(weights.with_name(f"{name}-{number}.zarr"), partial(fill, pair, guess))
+        for number, (pair, guess) in enumerate(zip(pairs, first_guess, strict=True))
+    ]
 
 
 def main() -> None:
@@ -153,7 +186,8 @@ def main() -> None:
                 f"interpolation, 90 km and 10 days ({steps:,} steps), then that and one with "
                 f"scales that suit each ocean ({steps // 3:,} steps), then both with the noise "
                 "told, up to 60 % of the standard deviation of the field "
-                f"({steps // 2:,} steps)."
+                f"({steps // 2:,} steps), then from the maps that it made of all that as well, "
+                f"with slopes weighing as much as heights ({2 * steps // 3:,} steps)."
             ),
             "licence": "BSD-3-Clause",
             "command": (
@@ -169,10 +203,14 @@ def main() -> None:
     model: Any = None
     pairs: list[Pair] = []
     first_guess: list[xr.DataArray] = []
+    saved = folder
     for number, phase in enumerate(PHASES):
         for draw, fixed in phase.added:
             pairs += draws[draw]
             first_guess += backgrounds(arguments.cache, seed, draw, draws[draw], fixed)
+        if phase.again:
+            first_guess += mapped(method, saved, pairs, first_guess)
+            pairs += pairs
         own = folder.with_name(f"{folder.name}-{number}")
         saved = own.with_suffix(".safetensors")
         if saved.exists():
@@ -186,10 +224,12 @@ def main() -> None:
             start=model,
             network=network | (TOLD[arguments.network] if phase.told else {}),
             noise=[pair.noise for pair in pairs] if phase.told else ASSUMED,
-            steps=steps // phase.share,
+            steps=round(steps * phase.share),
             learning_rate=phase.learning_rate,
             warm_steps=phase.warm_steps,
             drift=phase.drift,
+            gradient_weight=phase.gradient_weight,
+            passes=2 if phase.again else None,
             folder=own,
             **FIXED,
             **common,

@@ -12,7 +12,7 @@ from xinverse.fields.grid import Grid
 from xinverse.methods.base import Footprint, Problem, background_and_anomaly
 from xinverse.methods.footprint import correlation_halo, largest_tile
 from xinverse.methods.oi import OIOptions, posterior, statistics
-from xinverse.methods.windows import NETWORK_HALO, Start, WindowMethod, WindowOptions
+from xinverse.methods.windows import NETWORK_HALO, Start, WindowMethod, WindowOptions, is_count
 
 if TYPE_CHECKING:
     from xinverse.weights import WeightsRef
@@ -152,10 +152,7 @@ def check_passes(passes: object) -> None:
     OptionError
         Neither None nor an integer above zero.
     """
-    if passes is None:
-        return
-    whole = isinstance(passes, int | np.integer) and not isinstance(passes, bool)
-    if not whole or int(passes) < 1:  # type: ignore[call-overload]  # whole has looked
+    if passes is not None and not is_count(passes):
         raise OptionError(f"passes={passes!r}: expected a number of times, 1 or more.")
 
 

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from xinverse.learning.network import WindowNetwork
     from xinverse.weights import ModelCard, WeightsRef
 
-__all__ = ["Start", "WindowMethod", "WindowOptions", "build_network", "window_starts"]
+__all__ = [
+    "Start",
+    "WindowMethod",
+    "WindowOptions",
+    "build_network",
+    "is_count",
+    "window_starts",
+]
 
 # Cells of context beyond which the network's answer no longer changes noticeably.
 NETWORK_HALO = 24
@@ -49,14 +56,19 @@ class WindowOptions:
 
     def __post_init__(self) -> None:
         """Refuse what is no number of days and no precision, since a user may give anything."""
-        stride: object = self.stride
-        whole = isinstance(stride, int | np.integer) and not isinstance(stride, bool)
-        if not whole or self.stride < 1:
-            raise OptionError(f"stride={stride!r}: expected a number of days above 0.")
+        if not is_count(self.stride):
+            raise OptionError(f"stride={self.stride!r}: expected a number of days above 0.")
         if self.precision not in get_args(Precision):
             raise OptionError(
                 f"precision={self.precision!r}: expected one of {get_args(Precision)}."
             )
+
+
+def is_count(value: object) -> bool:
+    """Whether a value that a user gave is a whole number above zero."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        return False
+    return int(value) >= 1
 
 
 Options = TypeVar("Options", bound=WindowOptions)

@@ -12,17 +12,12 @@ import xarray as xr
 
 import xinverse
 import xinverse.solvers.gaussian_posterior as solver_module
+from problems import one_source
 from xinverse.errors import DataError, GridError, OptionError
 from xinverse.fields.grid import Grid
-from xinverse.methods.base import Problem, background_and_anomaly
-from xinverse.methods.oi import (
-    COVARIANCES,
-    TEMPORAL,
-    OIOptions,
-    OptimalInterpolation,
-    posterior,
-    statistics,
-)
+from xinverse.methods.oi import COVARIANCES, TEMPORAL, OptimalInterpolation, posterior
+from xinverse.methods.problem import Layout, Problem, Wanted
+from xinverse.methods.tile_statistics import anomalies, spread_of
 
 CPU = torch.device("cpu")
 KM = np.pi * 6371.0 / 180
@@ -51,7 +46,7 @@ def space_kernel(name: str, r: np.ndarray) -> np.ndarray:
 
 def textbook(
     y: np.ndarray,
-    options: OIOptions,
+    options: OptimalInterpolation,
     *,
     variance: float,
     noise: float | np.ndarray,
@@ -84,23 +79,18 @@ def gappy(seed: int = 0, share: float = 0.25, level: float = 0.0) -> np.ndarray:
     return np.where(rng.random(SHAPE) < share, y, np.nan)
 
 
-def make_problem(y: np.ndarray, **changes) -> Problem:
+def make_problem(y: np.ndarray, grid: Grid | None = None, **changes) -> Problem:
     nt, ny, nx = y.shape
-    grid = Grid(np.arange(float(nt)), LATITUDE[:ny], LONGITUDE[:nx], True, False)
-    settings = {
-        "y": y,
-        "grid": grid,
-        "sea": np.ones((ny, nx), bool),
-        "inputs": {},
-        "cells": (np.arange(nt), np.arange(ny), np.arange(nx)),
-        "keep": (slice(0, nt), slice(0, ny), slice(0, nx)),
-        "outputs": ("mean", "error"),
-    }
-    return Problem(**(settings | changes))
+    if grid is None:
+        grid = Grid(np.arange(float(nt)), LATITUDE[:ny], LONGITUDE[:nx], True, False)
+    return one_source(y, grid, **changes)
 
 
-def solve(problem: Problem, **options) -> np.ndarray:
-    return OptimalInterpolation().solve(problem, OIOptions(**options), None, CPU)
+def solve(
+    problem: Problem, wanted: Wanted = Wanted(error=True), **options
+) -> tuple[np.ndarray, np.ndarray]:
+    found = OptimalInterpolation(**options).solve(problem, wanted, CPU)
+    return found.mean["sla"], found.error.get("sla")
 
 
 def labelled(y: np.ndarray, **coords) -> xr.DataArray:
@@ -134,7 +124,7 @@ def test_mean_and_error_are_those_of_the_textbook(covariance, temporal, iterate,
     options = {"covariance": covariance, "temporal": temporal, **SCALES}
     given = {"noise": 0.1, "variance": 0.25, "background": 0.4}
     mean, error = solve(make_problem(y), **options, **given)
-    expected = textbook(y, OIOptions(**options), variance=0.25, noise=0.1, level=0.4)
+    expected = textbook(y, OptimalInterpolation(**options), variance=0.25, noise=0.1, level=0.4)
     assert np.abs(mean - expected[0]).max() < 1e-4 * 0.5
     assert np.abs(error - expected[1]).max() < 1e-3 * 0.5
     assert 0.05 < error.min() < error.max() < 0.5
@@ -153,7 +143,7 @@ def test_the_same_through_the_front_door(covariance):
         background=1.0,
         **options,
     )
-    expected = textbook(y, OIOptions(**options), variance=0.25, noise=0.1, level=1.0)
+    expected = textbook(y, OptimalInterpolation(**options), variance=0.25, noise=0.1, level=1.0)
     assert np.abs(out["sla"].values - expected[0]).max() < 1e-4 * 0.5
     assert np.abs(out["sla_error"].values - expected[1]).max() < 1e-3 * 0.5
 
@@ -165,7 +155,7 @@ def test_without_options_the_tile_tells_noise_variance_and_level():
     values = y[np.isfinite(y)]
     noise = 0.1 * values.std()
     expected = textbook(
-        y, OIOptions(), variance=values.var() - noise**2, noise=noise, level=values.mean()
+        y, OptimalInterpolation(), variance=values.var() - noise**2, noise=noise, level=values.mean()
     )
     assert np.abs(out["sla"].values - expected[0]).max() < 1e-4 * values.std()
     assert np.abs(out["sla_error"].values - expected[1]).max() < 1e-3 * values.std()
@@ -232,7 +222,7 @@ def test_a_grid_in_kilometres_and_irregular_dates():
     problem = make_problem(y, grid=Grid(*coordinates, False, False))
     mean, error = solve(problem, noise=0.1, variance=0.25, background=0.0, **SCALES)
     expected = textbook(
-        y, OIOptions(**SCALES), variance=0.25, noise=0.1, level=0.0, coordinates=coordinates
+        y, OptimalInterpolation(**SCALES), variance=0.25, noise=0.1, level=0.0, coordinates=coordinates
     )
     assert np.abs(mean - expected[0]).max() < 1e-4 * 0.5
     assert np.abs(error - expected[1]).max() < 1e-3 * 0.5
@@ -240,7 +230,7 @@ def test_a_grid_in_kilometres_and_irregular_dates():
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_which_covariances_need_a_regular_grid(covariance):
-    method, options = OptimalInterpolation(), OIOptions(covariance=covariance)
+    method, options = OptimalInterpolation(), OptimalInterpolation(covariance=covariance)
     regular = make_problem(gappy()).grid
     method.check(regular, options)
     irregular = Grid(regular.time, regular.y, np.sort(regular.x**1.1), True, False)
@@ -276,7 +266,7 @@ def test_noise_may_be_a_variable():
     da = labelled(y)
     ds = xr.Dataset({"sla": da, "sigma": da.copy(data=np.where(np.isnan(y), np.nan, noise))})
     given = {"variance": 0.25, "background": 0.0, **SCALES}
-    expected = textbook(y, OIOptions(**SCALES), variance=0.25, noise=noise, level=0.0)
+    expected = textbook(y, OptimalInterpolation(**SCALES), variance=0.25, noise=noise, level=0.0)
     for value in ("sigma", ds.sigma):
         out = xinverse.interpolate(ds, method="oi", error=True, noise=value, **given)
         assert np.abs(out["sla"].values - expected[0]).max() < 1e-4 * 0.5
@@ -377,7 +367,7 @@ def statistics_of(values: list[float], **options):
     y = np.full(SHAPE, np.nan)
     y[0, 0, : len(values)] = values
     problem = make_problem(y)
-    chosen = OIOptions(**options)
+    chosen = OptimalInterpolation(**options)
     _, anomaly = background_and_anomaly(problem, chosen.background)
     return statistics(problem, anomaly, chosen)
 
@@ -410,7 +400,7 @@ def test_statistics_of_a_noise_variable():
     noise = np.full(SHAPE, 0.2)
     problem = make_problem(y, inputs={"noise": noise})
     _, anomaly = background_and_anomaly(problem, None)
-    found = statistics(problem, anomaly, OIOptions())
+    found = statistics(problem, anomaly, OptimalInterpolation())
     np.testing.assert_allclose(found.noise_variance, 0.04)
     assert found.variance == pytest.approx(np.nanvar(y) - 0.04)
 
@@ -488,7 +478,7 @@ def test_a_fit_finds_the_scales_and_maps_better_than_wrong_ones(known):
     truth, _, problem = known
     wrong = {"length_scale": 150.0, "time_scale": 2.0, "background": 0.0}
     _, anomaly = background_and_anomaly(problem, 0.0)
-    solved, _, options = posterior(problem, OIOptions(fit=True, **wrong), anomaly, CPU)
+    solved, _, options = posterior(problem, OptimalInterpolation(fit=True, **wrong), anomaly, CPU)
     assert options.length_scale == pytest.approx(60.0, rel=0.3)
     assert options.time_scale == pytest.approx(5.0, rel=0.3)
     assert float(solved.noise_variance.mean()) ** 0.5 == pytest.approx(0.02, rel=0.3)
@@ -545,11 +535,11 @@ def test_a_fit_of_one_observation_keeps_the_options():
 )
 def test_options_out_of_range_are_errors_that_say_what_was_expected(option, value, text):
     with pytest.raises(OptionError, match=text):
-        OIOptions(**{option: value})
+        OptimalInterpolation(**{option: value})
 
 
 def test_numbers_of_numpy_are_numbers():
-    options = OIOptions(length_scale=np.float32(80), time_scale=np.int64(5), seed=np.int32(2))
+    options = OptimalInterpolation(length_scale=np.float32(80), time_scale=np.int64(5), seed=np.int32(2))
     assert replace(options, noise=np.float64(0.1)).noise == 0.1
 
 
@@ -558,10 +548,10 @@ def test_the_tile_has_a_halo_of_two_scales_and_is_a_function_of_the_grid():
         np.arange(200.0), 30 + 0.25 * np.arange(120), 0.25 * np.arange(1440), True, True
     )
     method = OptimalInterpolation()
-    footprint = method.footprint(grid, OIOptions(**SCALES), None, 2**28)
+    footprint = method.footprint(grid, OptimalInterpolation(**SCALES), None, 2**28)
     assert footprint.halo[0] == 6
     assert footprint.halo[1] == np.ceil(140 / (0.25 * KM))
     assert footprint.halo[2] >= footprint.halo[1]
-    wider = method.footprint(grid, OIOptions(length_scale=140.0, time_scale=6.0), None, 2**28)
+    wider = method.footprint(grid, OptimalInterpolation(length_scale=140.0, time_scale=6.0), None, 2**28)
     assert all(b > a for a, b in zip(footprint.halo, wider.halo, strict=True))
-    assert footprint == method.footprint(grid, OIOptions(**SCALES), None, 2**28)
+    assert footprint == method.footprint(grid, OptimalInterpolation(**SCALES), None, 2**28)

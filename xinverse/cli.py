@@ -149,7 +149,7 @@ def _options(words: Sequence[str]) -> dict[str, Any]:
 
 def _without_others(ds: xr.Dataset, variable: str | None, keywords: Mapping[str, Any]) -> Any:
     """The dataset without the other fields; masks and what options name stay."""
-    from xinverse.verbs.prepare import variables_to_fill
+    from xinverse.verbs.choose import variables_to_fill
 
     if variable is None:
         return ds

@@ -14,6 +14,7 @@ import numpy as np
 from xinverse.device import resolve_device
 from xinverse.errors import OptionError
 from xinverse.methods.learned import LearnedMethod
+from xinverse.methods.windows import network_class
 from xinverse.tiling.patches import PatchSampler, Region
 from xinverse.weights.store import atomic_write
 
@@ -113,7 +114,9 @@ def make_recipe(
     return Recipe(settings=whole, flips=tuple(flips), device=device, **others)
 
 
-def new_network(method: LearnedMethod, options: Mapping[str, Any], seed: int) -> WindowNetwork:
+def new_network(
+    method: type[LearnedMethod], options: Mapping[str, Any], seed: int
+) -> WindowNetwork:
     """An untrained network.
 
     Parameters
@@ -132,7 +135,7 @@ def new_network(method: LearnedMethod, options: Mapping[str, Any], seed: int) ->
     """
     import torch
 
-    network_type = method.network_type()
+    network_type = network_class(method.name)
     known = list(signature(network_type).parameters)
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -150,7 +153,7 @@ def new_network(method: LearnedMethod, options: Mapping[str, Any], seed: int) ->
 
 
 def grown_network(
-    known: WindowNetwork, method: LearnedMethod, options: Mapping[str, Any], seed: int
+    known: WindowNetwork, method: type[LearnedMethod], options: Mapping[str, Any], seed: int
 ) -> WindowNetwork:
     """A copy of a trained network, or a larger one that takes its weights.
 

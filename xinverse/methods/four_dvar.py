@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf, isfinite, pi, radians, sin, sqrt
-from typing import TYPE_CHECKING, Any
+from math import ceil, inf, pi, radians, sin, sqrt
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xinverse.errors import DataError, GridError, OptionError
+from xinverse.checks import check_choice, check_count, check_number
+from xinverse.errors import DataError, GridError
 from xinverse.fields.grid import Grid
-from xinverse.methods.base import (
-    METHODS,
-    Footprint,
-    Method,
-    Problem,
-    background_and_anomaly,
-    local_km,
-)
+from xinverse.methods.base import METHODS, Footprint, Method
 from xinverse.methods.footprint import correlation_halo, largest_tile
-from xinverse.methods.oi import OIOptions, statistics
+from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
+from xinverse.methods.tile_statistics import anomalies, local_km, spread_of
 
 if TYPE_CHECKING:
     import torch
 
     from xinverse.dynamics.base import Dynamics
     from xinverse.operators.driven import DrivenTrajectory
-    from xinverse.weights import WeightsRef
 
-__all__ = ["FourDVar", "FourDVarOptions"]
+__all__ = ["FourDVar"]
 
 DYNAMICS = ("quasi-geostrophic", "advection")
 CONSTRAINTS = ("weak", "strong")
@@ -41,19 +35,20 @@ RESOLUTION = 5
 STEP = 2.4
 
 
-@dataclass(frozen=True)
-class FourDVarOptions:
-    """Keywords of ``method="4dvar"``.
+@METHODS.register("4dvar")
+@dataclass(frozen=True, kw_only=True)
+class FourDVar(Method):
+    """The most probable trajectory of a model that errs, given the observations.
 
     Attributes
     ----------
     dynamics : str
-        ``"quasi-geostrophic"``: potential vorticity of one layer is carried by its own
+        ``"quasi-geostrophic"``: potential vorticity of one layer is advected by its own
         geostrophic flow; the variable is a sea surface height in metres.
-        ``"advection"``: the field is carried by a uniform flow.
+        ``"advection"``: the field is advected by a uniform flow.
     constraint : str
-        ``"weak"``: the model errs. ``"strong"``: the model is exact, and the
-        initial state alone is estimated, with the drift.
+        ``"weak"``: the model errs. ``"strong"``: the model is exact; only the
+        initial state and the drift are estimated.
     length_scale : float
         Scale of the correlation in space of state and errors, km.
     memory : float
@@ -64,17 +59,24 @@ class FourDVarOptions:
         Spread of the mean flow that is estimated with the state, m/s (eastward;
         with ``"advection"`` northward too); 0 for none.
     rossby_radius : float, optional
-        Deformation radius, km; 2.7 m/s over the Coriolis parameter where not given.
+        Deformation radius, km. Default: 2.7 m/s over the Coriolis parameter.
     resolution : float, optional
-        Cells of the model, km; a fifth of the length scale, or the grid's own where
-        that is coarser, where not given.
+        Cells of the model, km. Default: a fifth of the length scale, or the grid's own
+        spacing if that is coarser.
     noise, variance, background
         As for ``method="oi"``.
     iterations : int
-        Of the descent, at most.
+        Largest number of iterations of the descent.
     tolerance : float
         Gradient, relative to the first one, at which it stops.
     """
+
+    name: ClassVar[str] = "4dvar"
+    summary: ClassVar[str] = "4DVar: mask, a model of the dynamics and its errors, L-BFGS"
+    companions: ClassVar[tuple[str, ...]] = ("noise", "background")
+    regular: ClassVar[tuple[str, ...]] = ("time", "space")
+    # Twenty control vectors of the descent, the trajectory, and its gradient.
+    bytes_per_cell: ClassVar[float] = 300
 
     dynamics: str = "quasi-geostrophic"
     constraint: str = "weak"
@@ -91,58 +93,27 @@ class FourDVarOptions:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name, known in (("dynamics", DYNAMICS), ("constraint", CONSTRAINTS)):
-            if getattr(self, name) not in known:
-                raise OptionError(
-                    f"{name}={getattr(self, name)!r}: expected one of "
-                    f"{', '.join(map(repr, known))}."
-                )
-        above = ("length_scale", "memory", "error_scale", "tolerance", "iterations")
-        for name in (*above, "rossby_radius", "resolution", "drift"):
-            value = getattr(self, name)
-            if value is None and name in ("rossby_radius", "resolution"):
-                continue
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-            if (
-                not number
-                or not isfinite(value)
-                or value < 0
-                or (value == 0 and name != "drift")
-            ):
-                least = "0 or more" if name == "drift" else "above 0"
-                raise OptionError(f"{name}={value!r}: expected a number {least}.")
-        if int(self.iterations) != self.iterations:
-            raise OptionError(f"iterations={self.iterations!r}: expected a whole number.")
-        self.statistics  # noqa: B018  noise and variance are checked where they are used
+        """Check every option."""
+        check_choice("dynamics", self.dynamics, DYNAMICS)
+        check_choice("constraint", self.constraint, CONSTRAINTS)
+        for name in ("length_scale", "memory", "error_scale", "tolerance"):
+            check_number(name, getattr(self, name), above=0)
+        for name in ("rossby_radius", "resolution", "noise", "variance"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
+        check_number("drift", self.drift, least=0)
+        check_count("iterations", self.iterations)
 
     @property
-    def statistics(self) -> OIOptions:
-        """What says variance and noise of a tile."""
-        return OIOptions(noise=self.noise, variance=self.variance)
+    def units(self) -> str | None:
+        """Metres of sea surface height, if the height makes the flow."""
+        return "m" if self.dynamics == "quasi-geostrophic" else None
 
-
-@METHODS.register("4dvar")
-class FourDVar(Method[FourDVarOptions]):
-    """The most probable trajectory of a model that errs, given the observations."""
-
-    name = "4dvar"
-    summary = "4DVar: mask, a model of the dynamics and its errors, L-BFGS"
-    options_type = FourDVarOptions
-    field_options = ("noise", "background")
-    regular = ("time", "space")
-    # Twenty control vectors of the descent, the trajectory, and its gradient.
-    bytes_per_cell = 300
-
-    def units(self, options: FourDVarOptions) -> str | None:
-        """Metres of sea surface height, where the height makes the flow."""
-        return "m" if options.dynamics == "quasi-geostrophic" else None
-
-    def check(
-        self, grid: Grid, options: FourDVarOptions, weights: WeightsRef | None = None
-    ) -> None:
-        """A regular grid; on the sphere, and off the equator, where rotation matters."""
-        super().check(grid, options, weights)
-        if options.dynamics != "quasi-geostrophic":
+    def check(self, layout: Layout) -> None:
+        """Require a regular grid, and latitudes off the equator if rotation matters."""
+        super().check(layout)
+        grid = layout.grid
+        if self.dynamics != "quasi-geostrophic":
             return
         if not grid.geographic:
             raise GridError(
@@ -157,24 +128,12 @@ class FourDVar(Method[FourDVarOptions]):
                 "latitudes beyond, or use method='oi' there."
             )
 
-    def footprint(
-        self,
-        grid: Grid,
-        options: FourDVarOptions,
-        weights: WeightsRef | None,  # noqa: ARG002  it has none
-        budget: float,
-    ) -> Footprint:
+    def footprint(self, layout: Layout, budget: float) -> Footprint:
         """Halo of two length scales and one memory."""
-        halo = correlation_halo(grid, options.length_scale, options.memory / 2)
-        return largest_tile(grid, halo, self.bytes_per_cell, budget)
+        halo = correlation_halo(layout.grid, self.length_scale, self.memory / 2)
+        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
-    def solve(
-        self,
-        problem: Problem,
-        options: FourDVarOptions,
-        weights: WeightsRef | None,  # noqa: ARG002  it has none
-        device: Any,
-    ) -> np.ndarray:
+    def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:  # noqa: ARG002  the mean is all
         """Most probable trajectory of one tile."""
         import torch
 
@@ -183,37 +142,40 @@ class FourDVar(Method[FourDVarOptions]):
         from xinverse.solvers.lbfgs import LBFGS
         from xinverse.variational import VariationalCost
 
-        level, anomaly = background_and_anomaly(problem, options.background)
-        found = statistics(problem, anomaly, options.statistics)
+        variable, keep = problem.variable, problem.place.keep
+        centred = anomalies(problem, self.background)
+        found = spread_of(problem, centred, variable, noise=self.noise, variance=self.variance)
         observed = problem.observed
         if not observed.any():  # nothing moves the maps from where they start
-            return (np.zeros(observed.shape) + level)[problem.keep][None]
+            nothing = np.zeros(observed.shape)[keep]
+            return Estimate({variable: centred.added(variable, nothing, keep)})
         noise = np.ones(observed.shape)
-        noise[observed] = np.sqrt(found.noise_variance)
-        trajectory, to_grid = _model(problem.grid, options, found.variance)
+        noise[observed] = np.sqrt(found.noise_variance[0])
+        trajectory, to_grid = _model(problem.grid, self, found.variance)
         on_grid = Composition(Separable(*to_grid), trajectory)
         operator = NoiseWeighted(
             Composition(Mask(torch.from_numpy(observed)), on_grid),
             torch.from_numpy(noise)[None],
         )
         operator = operator.to(device, torch.float32)
-        y = torch.as_tensor(anomaly[None].astype("float32"), device=device)
-        solver = LBFGS(int(options.iterations), tolerance=options.tolerance)
+        y = torch.as_tensor(centred.anomaly[None].astype("float32"), device=device)
+        solver = LBFGS(int(self.iterations), tolerance=self.tolerance)
         control = torch.zeros(1, trajectory.size, dtype=torch.float32, device=device)
         cost = VariationalCost(White()).to(device)
         solution = solver(cost, control, operator.weigh(y), operator)
         with torch.no_grad():
-            field = on_grid(solution.state)[0].double().cpu().numpy()
-        if not np.isfinite(field).all():
+            state = on_grid(solution.state)[0].double().cpu().numpy()
+        if not np.isfinite(state).all():
             raise DataError(
-                f"The model of {problem.where} became unstable: its flow is faster than the "
-                "observations' variance made expect. Give variance=, or a coarser resolution=."
+                f"The model of {problem.place.words} became unstable: its flow is faster than "
+                "the observations' variance made expect. Give variance=, or a coarser "
+                "resolution=."
             )
-        return (field + level)[problem.keep][None]
+        return Estimate({variable: centred.added(variable, state[keep], keep)})
 
 
 def _model(
-    grid: Grid, options: FourDVarOptions, variance: float
+    grid: Grid, options: FourDVar, variance: float
 ) -> tuple[DrivenTrajectory, tuple[torch.Tensor, torch.Tensor]]:
     """The driven model of a tile, and the matrices from its grid to the tile's.
 
@@ -254,7 +216,7 @@ def _model(
 
 def _dynamics(
     grid: Grid,
-    options: FourDVarOptions,
+    options: FourDVar,
     sides: tuple[tuple[int, int], tuple[float, float]],
     deviation: float,
 ) -> tuple[Dynamics, int, dict[str, tuple[float, float]]]:

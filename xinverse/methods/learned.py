@@ -1,34 +1,36 @@
-"""What the learned methods share: an optimally interpolated background, its level and scale."""
+"""Learned methods on maps: a network on windows, from an optimally interpolated background."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from xinverse.errors import OptionError
+from xinverse.checks import check_count
 from xinverse.fields.grid import Grid
-from xinverse.methods.base import Footprint, Problem, background_and_anomaly
+from xinverse.methods.base import METHODS, Footprint
 from xinverse.methods.footprint import correlation_halo, largest_tile
-from xinverse.methods.oi import OIOptions, posterior, statistics
-from xinverse.methods.windows import NETWORK_HALO, Start, WindowMethod, WindowOptions, is_count
+from xinverse.methods.oi import OptimalInterpolation, posterior
+from xinverse.methods.problem import Layout, Place, Problem, Source
+from xinverse.methods.tile_statistics import Centred, anomalies, background_of, spread_of
+from xinverse.methods.windows import NETWORK_HALO, Start, WindowMethod
 
-if TYPE_CHECKING:
-    from xinverse.weights import WeightsRef
+__all__ = ["LearnedMethod", "normalisation", "register_network"]
 
-__all__ = ["LearnedMethod", "LearnedOptions", "check_passes", "normalisation"]
+Network = TypeVar("Network", bound=type)
 
 
-@dataclass(frozen=True)
-class LearnedOptions(WindowOptions):
-    """Keywords of the learned methods.
+@dataclass(frozen=True, kw_only=True)
+class LearnedMethod(WindowMethod):
+    """A network on windows of maps, from an optimally interpolated background.
 
     Attributes
     ----------
     length_scale, time_scale : float, optional
         Scales of the optimal interpolation that makes the background, in km
-        and days; those of the training where not given.
+        and days. Default: those of the training.
     noise : float, optional
         Standard deviation of the observation noise, in the variable's units
         (or a variable of it), as for ``method="oi"``.
@@ -39,15 +41,17 @@ class LearnedOptions(WindowOptions):
         Level of the field, as for ``method="oi"``; a variable is taken as the
         background :math:`x^{(0)}` itself, in place of the optimal interpolation.
     stride : int
-        Days by which the time window slides.
+        Time steps by which the window slides.
     precision : {"float32", "bfloat16"}
-        Of the network's convolutions, as in training.
+        Precision of the network's convolutions, as in training.
     passes : int, optional
-        How many times the windows go over the days, each time from the map of the
-        time before, as if it were given as ``background``: what a window knows is
-        a few days long, and each pass carries it as far again. As many as the
-        weights were trained for where not given.
+        Passes over the series, each starting from the map of the one before, as if that
+        were given as ``background``. A window knows a few days; each pass carries what
+        it knows as far again. Default: the number that the weights were trained for.
     """
+
+    companions: ClassVar[tuple[str, ...]] = ("noise", "background")
+    bytes_per_cell: ClassVar[float] = 300  # the background's, and the windows solved together
 
     length_scale: float | None = None
     time_scale: float | None = None
@@ -57,13 +61,15 @@ class LearnedOptions(WindowOptions):
     passes: int | None = None
 
     def __post_init__(self) -> None:
+        """Check every option."""
         super().__post_init__()
-        check_passes(self.passes)
-        self.interpolation(100.0, 10.0)  # checks what the two methods share
+        if self.passes is not None:
+            check_count("passes", self.passes, what="a number of passes")
+        self.interpolation(100.0, 10.0)  # checks the options that the two methods share
 
-    def interpolation(self, length_scale: float, time_scale: float) -> OIOptions:
-        """Options of the background's optimal interpolation, with defaults for the scales."""
-        return OIOptions(
+    def interpolation(self, length_scale: float, time_scale: float) -> OptimalInterpolation:
+        """The background's optimal interpolation, with defaults for the scales."""
+        return OptimalInterpolation(
             length_scale=length_scale if self.length_scale is None else self.length_scale,
             time_scale=time_scale if self.time_scale is None else self.time_scale,
             noise=self.noise,
@@ -71,89 +77,127 @@ class LearnedOptions(WindowOptions):
             tolerance=1e-5,
         )
 
+    @property
+    def rounds(self) -> int:
+        """Passes: as given, else as on the model card."""
+        if self.passes is not None:
+            return self.passes
+        return int(self.card.config.get("passes", 1))
 
-class LearnedMethod(WindowMethod[LearnedOptions]):
-    """A network on windows of maps, from an optimally interpolated background.
-
-    A subclass says which network a model card's ``config`` describes.
-    """
-
-    options_type = LearnedOptions
-    field_options = ("noise", "background")
-    bytes_per_cell = 300  # the background's, and the windows that are solved together
-
-    def footprint(
-        self,
-        grid: Grid,
-        options: LearnedOptions,
-        weights: WeightsRef | None,
-        budget: float,
-    ) -> Footprint:
+    def footprint(self, layout: Layout, budget: float) -> Footprint:
         """Halo of the background's scales, the network's reach and a window."""
-        scales = self._interpolation(options, weights)
-        t, y, x = correlation_halo(grid, scales.length_scale, scales.time_scale)
-        passes = self.passes(options, weights)
-        reach = passes * NETWORK_HALO
-        halo = (max(t, passes * self._card(weights).window), max(y, reach), max(x, reach))
-        return largest_tile(grid, halo, self.bytes_per_cell, budget)
+        scales = self._interpolation()
+        t, y, x = correlation_halo(layout.grid, scales.length_scale, scales.time_scale)
+        reach = self.rounds * NETWORK_HALO
+        halo = (max(t, self.rounds * self.card.window), max(y, reach), max(x, reach))
+        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
-    def start(
-        self,
-        problem: Problem,
-        options: LearnedOptions,
-        weights: WeightsRef | None,
-        device: Any,
-    ) -> Start:
+    def start(self, problem: Problem, device: Any) -> Start:
         """The background, interpolated or given, and the level and scale of the tile."""
         import torch
 
-        scales = self._interpolation(options, weights)
-        given = problem.inputs.get("background")
+        variable, scales = problem.variable, self._interpolation()
+        given = problem.backgrounds.get(variable)
+        level: float
         if given is None:
-            level, anomaly = background_and_anomaly(problem, options.background)
-            solved, y, _ = posterior(problem, scales, anomaly, device)
+            centred = anomalies(problem, self.background)
+            level, anomaly = float(centred.background[variable]), centred.anomaly
             with torch.no_grad():
-                first = solved.mean(y[None])[0].double()
+                found = posterior(problem, scales, centred, device)
+                first = found.solved.mean(found.y[None])[0].double()
         else:
-            background_and_anomaly(problem, None)  # refuses a background with holes
+            background_of(problem, variable, None)  # requires a background without holes
             level = float(given[:, problem.sea].mean(dtype="float64"))
             anomaly = np.where(problem.observed, problem.y - level, 0.0)
             filled = np.where(problem.sea, given - level, 0.0)
             first = torch.as_tensor(filled, dtype=torch.float64, device=device)
-        found = statistics(problem, anomaly, scales)
+            centred = Centred({variable: level}, (anomaly,))
+        spread = spread_of(problem, centred, variable, noise=self.noise, variance=self.variance)
         noise = np.zeros(problem.y.shape, np.float32)
-        noise[problem.observed] = np.sqrt(found.noise_variance)
-        # A level of each day moves no water, and the first guess knows it best: boxes that
-        # networks are trained on have none, and they would take it for an error. In double
-        # precision: it may be large beside what is left.
-        return Start(level, found.variance**0.5, anomaly, first, noise).levelled(problem)
+        noise[problem.observed] = np.sqrt(spread.noise_variance[0])
+        # Remove each day's mean, in double precision: it drives no flow, the first guess
+        # already contains it, and the training boxes had none.
+        start = Start(level, spread.variance**0.5, anomaly, first, noise)
+        return start.levelled(problem)
 
-    def passes(self, options: LearnedOptions, weights: WeightsRef | None) -> int:
-        """As the options say, else the model card."""
-        if options.passes is not None:
-            return options.passes
-        return int(self._card(weights).config.get("passes", 1))
-
-    def _interpolation(self, options: LearnedOptions, weights: WeightsRef | None) -> OIOptions:
-        trained = self._card(weights).config["background"]
-        return options.interpolation(trained["length_scale"], trained["time_scale"])
+    def _interpolation(self) -> OptimalInterpolation:
+        trained = self.card.config["background"]
+        return self.interpolation(trained["length_scale"], trained["time_scale"])
 
 
-def check_passes(passes: object) -> None:
-    """Refuse what is no number of passes.
+def register_network(
+    name: str, summary: str, network: Any = None
+) -> Callable[[Network], Network]:
+    """Register a network, and so make the learned method of that name.
 
     Parameters
     ----------
-    passes : object
-        What a user gave; None leaves it to the weights.
+    name : str
+        Name of the method.
+    summary : str
+        What it is, in a line.
+    network : str, optional
+        ``"module:class"`` of a network that is imported when it is used. Default: the
+        class that is decorated.
 
-    Raises
-    ------
-    OptionError
-        Neither None nor an integer above zero.
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Examples
+    --------
+    >>> from xinverse.learning import WindowNetwork
+    >>> @register_network("nothing", "learned: the background as it is")
+    ... class Nothing(WindowNetwork):
+    ...     def reconstruct(self, background, y, observed, **others):
+    ...         return background
+    >>> METHODS["nothing"].learned
+    True
+    >>> _ = METHODS.remove("nothing")
     """
-    if passes is not None and not is_count(passes):
-        raise OptionError(f"passes={passes!r}: expected a number of times, 1 or more.")
+
+    def enter(chosen: Any) -> Any:
+        method = type(
+            "".join(word.capitalize() for word in name.split("-")) + "Method",
+            (LearnedMethod,),
+            {
+                "__doc__": f"{summary}. Keywords as of `LearnedMethod`.",
+                "__module__": __name__,
+                "__reduce__": _reduce,
+                "name": name,
+                "summary": summary,
+                "network": chosen,
+            },
+        )
+        METHODS.register(name)(dataclass(frozen=True, kw_only=True)(method))
+        return chosen
+
+    if network is not None:
+        enter(network)
+    return enter
+
+
+def _reduce(method: LearnedMethod) -> tuple[Any, ...]:
+    """Pickle by the registered name: the class was made at run time."""
+    options = {f.name: getattr(method, f.name) for f in fields(method)}
+    return _rebuilt, (method.name, options)
+
+
+def _rebuilt(name: str, options: dict[str, Any]) -> Any:
+    return METHODS[name](**options)
+
+
+register_network(
+    "4dvarnet",
+    "learned: mask, two-scale bilinear prior, LSTM gradient solver",
+    "xinverse.learning.network:FourDVarNet",
+)
+register_network(
+    "unet",
+    "learned: residual U-Net from background and observations, no cost",
+    "xinverse.learning.direct:DirectUNet",
+)
 
 
 def normalisation(
@@ -180,7 +224,12 @@ def normalisation(
     """
     whole = (slice(None), slice(None), slice(None))
     cells = (np.arange(y.shape[0]), np.arange(y.shape[1]), np.arange(y.shape[2]))
-    days = Problem(y, grid, sea, {}, cells, whole, where="the days that were looked at")
-    level, anomaly = background_and_anomaly(days, None)
-    found = statistics(days, anomaly, OIOptions(noise=noise))
-    return float(level), found.variance**0.5, float(found.noise_variance.mean()) ** 0.5
+    name = "field"
+    source = Source(name, grid, np.where(sea, y, np.nan))
+    place = Place(cells, whole, "the days that were looked at")
+    days = Problem((name,), grid, sea, (source,), {}, place)
+    centred = anomalies(days, None)
+    found = spread_of(days, centred, name, noise=noise, variance=None)
+    (noise_variance,) = found.noise_variance
+    level = float(centred.background[name])
+    return level, found.variance**0.5, float(noise_variance.mean()) ** 0.5

@@ -1,50 +1,51 @@
-"""Optimal interpolation: (mask, Gaussian covariance, conjugate gradient)."""
+"""Optimal interpolation: (any linear operator, Gaussian covariance, conjugate gradient)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from xinverse.checks import check_choice, check_count, check_number, check_switch
 from xinverse.errors import DataError, OptionError
-from xinverse.fields.grid import Grid
-from xinverse.methods.base import (
-    METHODS,
-    Footprint,
-    Method,
-    Problem,
-    background_and_anomaly,
-    local_km,
-)
+from xinverse.methods.base import METHODS, Footprint, Method
 from xinverse.methods.footprint import correlation_halo, largest_tile
+from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
+from xinverse.methods.tile_statistics import (
+    Centred,
+    Spread,
+    anomalies,
+    local_grid,
+    observation_operator,
+    spread_of,
+)
 
 if TYPE_CHECKING:
     import torch
 
     from xinverse.priors.gaussian import GaussianPrior
     from xinverse.solvers.gaussian_posterior import GaussianPosterior
-    from xinverse.weights import WeightsRef
 
-__all__ = ["OIOptions", "OptimalInterpolation", "Statistics", "posterior", "statistics"]
+__all__ = ["COVARIANCES", "TEMPORAL", "OptimalInterpolation", "Posterior", "posterior"]
 
 COVARIANCES = ("gaussian", "matern12", "matern32", "matern52", "arhan-colin")
 TEMPORAL = ("gaussian", "exponential")
 
 
-def _positive(name: str, value: object) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.floating | np.integer)
-        or not 0 < float(value) < np.inf
-    ):
-        raise OptionError(f"{name}={value!r}: expected a number above 0.")
+@METHODS.register("oi")
+@dataclass(frozen=True, kw_only=True)
+class OptimalInterpolation(Method):
+    r"""The exact Gaussian posterior on each tile's grid.
 
+    .. math::
 
-@dataclass(frozen=True)
-class OIOptions:
-    """Keywords of ``method="oi"``.
+        \hat x = x_b + B H^\top (H B H^\top + R)^{-1} (y - H x_b)
+
+    (Bretherton, Davis and Fandry 1976). H may be any linear operator, and several
+    variables may be solved together.
 
     Attributes
     ----------
@@ -54,19 +55,22 @@ class OIOptions:
         Scale of the correlation in time, days.
     noise : float, optional
         Standard deviation of the observation noise, in the variable's units
-        (or a variable of it, per observation). A tenth of the standard
-        deviation of the tile's observations where not given.
+        (or a variable of it, per observation). Default: a tenth of the standard
+        deviation of the tile's observations.
     variance : float, optional
-        Variance of the field about its background. The variance of the tile's
-        observations, minus that of the noise, where not given.
+        Variance of the field about its background. Default: the variance of the
+        tile's observations minus that of the noise.
     covariance : str
         Correlation in space: ``"gaussian"``, ``"matern12"``, ``"matern32"``,
         ``"matern52"`` or ``"arhan-colin"``.
     temporal : str
         Correlation in time: ``"gaussian"`` or ``"exponential"``.
+    correlation : float or nested sequence, optional
+        Correlation between variables that are solved together: one number for two
+        variables, or a symmetric matrix.
     background : float, optional
-        What the field is where nothing is known (or a variable of it). The
-        mean of the tile's observations where not given.
+        The field where nothing is known (or a variable of it). Default: the
+        mean of the tile's observations.
     fit : bool
         Estimate scales, variance and noise of each tile from its observations,
         by maximum marginal likelihood, starting from those given.
@@ -76,245 +80,323 @@ class OIOptions:
         Relative residual at which the solve stops.
     """
 
+    name: ClassVar[str] = "oi"
+    summary: ClassVar[str] = "optimal interpolation: Gaussian covariance, conjugate gradient"
+    companions: ClassVar[tuple[str, ...]] = ("noise", "background")
+    gives: ClassVar[tuple[str, ...]] = ("error", "members")
+    through: ClassVar[bool] = True
+    couples: ClassVar[bool] = True
+    # Observations and background, the maps in float32 and float64, and the working fields
+    # of the products.
+    bytes_per_cell: ClassVar[float] = 120
+
     length_scale: float = 100.0
     time_scale: float = 10.0
     noise: float | None = None
     variance: float | None = None
     covariance: str = "gaussian"
     temporal: str = "gaussian"
+    correlation: float | Sequence[Sequence[float]] | None = None
     background: float | None = None
     fit: bool = False
     seed: int = 0
     tolerance: float = 1e-7
 
     def __post_init__(self) -> None:
+        """Check every option."""
         for name in ("length_scale", "time_scale", "tolerance"):
-            _positive(name, getattr(self, name))
+            check_number(name, getattr(self, name), above=0)
         for name in ("noise", "variance"):
             if getattr(self, name) is not None:
-                _positive(name, getattr(self, name))
-        for name, known in (("covariance", COVARIANCES), ("temporal", TEMPORAL)):
-            if getattr(self, name) not in known:
-                raise OptionError(
-                    f"{name}={getattr(self, name)!r}: expected one of "
-                    f"{', '.join(map(repr, known))}."
-                )
-        if not isinstance(self.fit, bool):
-            raise OptionError(f"fit={self.fit!r}: expected True or False.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer):
-            raise OptionError(f"seed={self.seed!r}: expected a whole number.")
+                check_number(name, getattr(self, name), above=0)
+        check_choice("covariance", self.covariance, COVARIANCES)
+        check_choice("temporal", self.temporal, TEMPORAL)
+        check_switch(fit=self.fit)
+        check_count("seed", self.seed, least=0)
+        if self.correlation is not None:
+            self.coupling()
+
+    def coupling(self) -> np.ndarray | None:
+        """Correlations between the variables, a matrix; None for one variable."""
+        if self.correlation is None:
+            return None
+        given = np.asarray(self.correlation, dtype="float64")
+        matrix = np.array([[1.0, given], [given, 1.0]]) if given.ndim == 0 else given
+        square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+        if (
+            not square
+            or not np.array_equal(matrix, matrix.T)
+            or not np.array_equal(np.diag(matrix), np.ones(len(matrix)))
+            or np.linalg.eigvalsh(matrix).min() < -1e-12
+        ):
+            raise OptionError(
+                f"correlation={self.correlation!r}: expected a number from -1 to 1, or a "
+                "symmetric matrix of correlations with ones on its diagonal and no negative "
+                "eigenvalue."
+            )
+        return matrix
+
+    def check(self, layout: Layout) -> None:
+        """Require what the covariance and the operator need."""
+        super().check(layout)
+        if self.covariance != "gaussian":
+            self.require_regular_space(layout.grid, f" with covariance={self.covariance!r}")
+        count = len(layout.variables)
+        coupling = self.coupling()
+        if count > 1 and (coupling is None or len(coupling) != count):
+            raise OptionError(
+                f"correlation={self.correlation!r}: expected the correlations between "
+                f"{', '.join(map(repr, layout.variables))}, a {count} x {count} matrix"
+                + (", or one number." if count == 2 else ".")
+            )
+        if count == 1 and coupling is not None:
+            raise OptionError(
+                f"correlation={self.correlation!r} couples variables that are solved together, "
+                f"and {layout.variables[0]!r} is alone. Name several in variables=."
+            )
+        if len(layout.sources) > 1 and not all(s.direct for s in layout.sources):
+            raise OptionError(
+                "method='oi' takes one source through an operator, or several that observe "
+                "the state's own cells."
+            )
+        if self.fit and (count > 1 or not layout.sources[0].direct):
+            raise OptionError(
+                "fit=True estimates the scales of one variable that is observed cell by cell. "
+                "Give length_scale=, time_scale=, noise= and variance= here."
+            )
+
+    def footprint(self, layout: Layout, budget: float) -> Footprint:
+        """Halo of two scales; core as large as memory and the local metric allow."""
+        halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
+        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
+
+    def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:
+        """Mean, error and members of one tile."""
+        import torch
+
+        centred = anomalies(problem, self.background)
+        solved = posterior(problem, self, centred, device)
+        try:
+            with torch.no_grad():
+                return solved.estimate(problem, wanted, centred, self.seed)
+        except ArithmeticError as error:
+            raise DataError(f"The analysis of {problem.place.words} failed. {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
-class Statistics:
-    """What a tile's observations say of signal and noise.
+class Posterior:
+    """The Gaussian posterior of a tile, in units of each variable's standard deviation.
 
     Attributes
     ----------
-    variance : float
-        Of the signal about the background.
-    noise_variance : ndarray, shape (m,)
-        Of each observation.
+    solved : GaussianPosterior
+        On the state, whose first axis holds the times of each variable in turn.
+    y : Tensor, shape (m,)
+        The observations' anomalies.
+    scales : dict of str to float
+        Standard deviation of each variable. One for a single variable, whose prior holds
+        its variance.
+    options : OptimalInterpolation
+        What it was made with; fitted, if that was asked for.
     """
 
-    variance: float
-    noise_variance: np.ndarray
+    solved: GaussianPosterior
+    y: torch.Tensor
+    scales: dict[str, float]
+    options: OptimalInterpolation
 
+    def estimate(
+        self, problem: Problem, wanted: Wanted, centred: Centred, seed: int
+    ) -> Estimate:
+        """Mean, error and members on the part of the tile that is kept.
 
-def statistics(problem: Problem, anomaly: np.ndarray, options: OIOptions) -> Statistics:
-    """Variance of signal and noise, from the options or the tile's observations."""
-    observed = problem.observed
-    values = anomaly[observed].astype("float64")
-    spread = float(values.var()) if values.size > 1 else 0.0
-    if spread == 0.0:  # one observation, or all alike: any scale serves the mean
-        spread = float((values**2).mean()) if values.any() else 1.0
-    if "noise" in problem.inputs:
-        noise = problem.inputs["noise"][observed].astype("float64")
-        if not (np.isfinite(noise) & (noise > 0)).all():
-            raise DataError(
-                f"The noise variable is not a number above 0 at every observation of "
-                f"{problem.where}. Fill it, or give one number as noise=."
+        Parameters
+        ----------
+        problem : Problem
+            The tile.
+        wanted : Wanted
+            What is wanted.
+        centred : Centred
+            Its background.
+        seed : int
+            Of the members.
+        """
+        place = problem.place
+        boxes = _boxes(problem)
+        mean = self.solved.mean(self.y[None])
+        estimate = Estimate({v: self._field(mean, boxes[v], v)[0] for v in boxes})
+        if wanted.error:
+            import torch
+
+            wet = torch.as_tensor(problem.sea, device=self.y.device)
+            for v, box in boxes.items():
+                error = self.solved.error(box, wet) * self.scales[v]
+                estimate.error[v] = error.cpu().numpy()
+        if wanted.members:
+            drawn = [self._member(problem, seed, k) for k in range(wanted.members)]
+            for v, box in boxes.items():
+                some = np.concatenate([self._field(field, box, v) for field in drawn])
+                estimate.members[v] = centred.added(v, some, place.keep)
+        for v in boxes:
+            estimate.mean[v] = centred.added(v, estimate.mean[v], place.keep)
+        return estimate
+
+    def _field(self, field: torch.Tensor, box: Sequence[slice], variable: str) -> np.ndarray:
+        kept = field[(slice(None), *box)].double() * self.scales[variable]
+        found: np.ndarray = kept.cpu().numpy()
+        return found
+
+    def _member(self, problem: Problem, seed: int, member: int) -> torch.Tensor:
+        """One sample of the posterior, from noise that depends on the cells alone."""
+        import torch
+
+        from xinverse.priors.noise import white_noise
+
+        prior, place = self.solved.prior, problem.place
+        fields, shocks = [], []
+        for k, variable in enumerate(problem.variables):
+            drawn = white_noise(
+                seed, member, place.cells, prior.margins, period=place.period, stream=2 * k
             )
-        noise_variance = noise**2
-    else:
-        deviation = 0.1 * np.sqrt(spread) if options.noise is None else options.noise
-        noise_variance = np.full(values.size, float(deviation) ** 2)
-    variance = options.variance
-    if variance is None:
-        mean_noise = float(noise_variance.mean()) if values.size else 0.0
-        variance = max(spread - mean_noise, 0.05 * spread)
-    return Statistics(float(variance), noise_variance)
+            fields.append(drawn)
+            for source in problem.sources:
+                if source.variable != variable:
+                    continue
+                seen = np.nonzero(source.observed)
+                at = [cells[i] for cells, i in zip(source.cells, seen, strict=True)]
+                shocks.append(
+                    white_noise(seed, member, at, period=source.period, stream=2 * k + 1)
+                )
+        like: dict[str, Any] = {"dtype": prior.time.dtype, "device": prior.time.device}
+        noise = torch.as_tensor(np.concatenate(fields), **like)[None]
+        shock = torch.as_tensor(np.concatenate(shocks), **like)[None]
+        return self.solved.sample(self.y, noise, shock)
+
+
+def _boxes(problem: Problem) -> dict[str, tuple[slice, slice, slice]]:
+    """The kept part of each variable, in a state that holds one variable after the other."""
+    t, y, x = problem.place.keep
+    nt = problem.grid.shape[0]
+    return {
+        v: (slice(t.start + k * nt, t.stop + k * nt), y, x)
+        for k, v in enumerate(problem.variables)
+    }
+
+
+def posterior(
+    problem: Problem, options: OptimalInterpolation, centred: Centred, device: Any
+) -> Posterior:
+    """The Gaussian posterior of a tile.
+
+    Parameters
+    ----------
+    problem : Problem
+        The tile.
+    options : OptimalInterpolation
+        The covariance.
+    centred : Centred
+        The tile's anomalies.
+    device : torch.device
+        Where.
+    """
+    import torch
+
+    from xinverse.solvers.gaussian_posterior import GaussianPosterior
+
+    found = {
+        v: spread_of(problem, centred, v, noise=options.noise, variance=options.variance)
+        for v in problem.variables
+    }
+    if options.fit:
+        options, found[problem.variable] = _fit(problem, options, centred, found)
+    coupling = options.coupling()
+    alone = coupling is None
+    scales = {v: 1.0 if alone else found[v].variance ** 0.5 for v in problem.variables}
+    variance = found[problem.variables[0]].variance if alone else 1.0
+    exact = _prior(options, problem, variance, coupling, device)
+    rough = deepcopy(exact).float()  # the same modes, in the same order and with the same signs
+    cells, noise, y = [], [], []
+    for k, v in enumerate(problem.variables):
+        own = [
+            (s, a)
+            for s, a in zip(problem.sources, centred.anomalies, strict=True)
+            if s.variable == v
+        ]
+        for (source, anomaly), of_noise in zip(own, found[v].noise_variance, strict=True):
+            at = np.argwhere(source.observed)
+            at[:, 0] += k * problem.grid.shape[0]
+            cells.append(at)
+            noise.append(of_noise / scales[v] ** 2)
+            y.append(anomaly[source.observed].astype("float64") / scales[v])
+    operator = observation_operator(problem, problem.sources[0])
+    through: dict[str, Any] = {} if operator is None else {"operator": operator.to(device)}
+    solved = GaussianPosterior(
+        rough,
+        torch.as_tensor(np.concatenate(cells), device=device),
+        torch.as_tensor(np.concatenate(noise), device=device),
+        exact=exact,
+        tolerance=options.tolerance,
+        **through,
+    )
+    values = torch.as_tensor(np.concatenate(y), device=device)
+    return Posterior(solved, values, scales, options)
 
 
 def _prior(
-    options: OIOptions,
-    coordinates: tuple[np.ndarray, np.ndarray, np.ndarray],
+    options: OptimalInterpolation,
+    problem: Problem,
     variance: float,
+    coupling: np.ndarray | None,
     device: Any,
 ) -> GaussianPrior:
     import torch
 
     from xinverse.priors.gaussian import CirculantGaussian, KroneckerGaussian
 
-    axes = [torch.as_tensor(c, dtype=torch.float64, device=device) for c in coordinates]
+    grid = local_grid(problem.grid)
+    times = grid.time
     common: dict[str, Any] = {
         "length_scale": options.length_scale,
         "time_scale": options.time_scale,
         "variance": variance,
         "temporal": options.temporal,
     }
+    if coupling is not None:
+        count = len(coupling)
+        series = np.repeat(np.arange(count), times.size)
+        times = np.tile(times, count)
+        common["series"] = torch.as_tensor(series, device=device)
+        common["coupling"] = torch.as_tensor(coupling, device=device)
+    axes = [torch.as_tensor(c.copy(), device=device) for c in (times, grid.y, grid.x)]
     axes = [a - a[0] for a in axes]
     if options.covariance == "gaussian":
         return KroneckerGaussian(*axes, **common)
     return CirculantGaussian(*axes, space=options.covariance, **common)
 
 
-def posterior(
-    problem: Problem, options: OIOptions, anomaly: np.ndarray, device: Any
-) -> tuple[GaussianPosterior, torch.Tensor, OIOptions]:
-    """The Gaussian posterior of a tile, and the options it was made with.
-
-    Returns
-    -------
-    (GaussianPosterior, Tensor, OIOptions)
-        The posterior, the observations ``(m,)`` and the options, fitted where
-        that was asked for.
-    """
-    import torch
-
-    from xinverse.solvers.gaussian_posterior import GaussianPosterior
-
-    coordinates = (problem.grid.time, *local_km(problem.grid))
-    found = statistics(problem, anomaly, options)
-    observed = problem.observed
-    if options.fit:
-        options, found = _fit(problem, options, anomaly, found, coordinates)
-    exact = _prior(options, coordinates, found.variance, device)
-    rough = deepcopy(exact).float()  # the same modes, in the same order and with the same signs
-    cells = torch.as_tensor(np.argwhere(observed), device=device)
-    noise = torch.as_tensor(found.noise_variance, device=device)
-    y = torch.as_tensor(anomaly[observed].astype("float64"), device=device)
-    solved = GaussianPosterior(rough, cells, noise, exact=exact, tolerance=options.tolerance)
-    return solved, y, options
-
-
 def _fit(
     problem: Problem,
-    options: OIOptions,
-    anomaly: np.ndarray,
-    found: Statistics,
-    coordinates: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> tuple[OIOptions, Statistics]:
+    options: OptimalInterpolation,
+    centred: Centred,
+    found: dict[str, Spread],
+) -> tuple[OptimalInterpolation, Spread]:
     from xinverse.solvers.marginal_likelihood import fit_scales
 
     index = np.nonzero(problem.observed)
-    points = np.stack([c[i] for c, i in zip(coordinates, index, strict=True)], axis=1)
+    grid, spread = local_grid(problem.grid), found[problem.variable]
+    axes = (grid.time, grid.y, grid.x)
+    points = np.stack([c[i] for c, i in zip(axes, index, strict=True)], axis=1)
+    (noise_variance,) = spread.noise_variance
     fitted = fit_scales(
         points,
-        anomaly[index],
+        centred.anomaly[index],
         length_scale=options.length_scale,
         time_scale=options.time_scale,
-        variance=found.variance,
-        noise_variance=found.noise_variance,
+        variance=spread.variance,
+        noise_variance=noise_variance,
         space=options.covariance,
         temporal=options.temporal,
         seed=options.seed,
     )
     options = replace(options, length_scale=fitted.length_scale, time_scale=fitted.time_scale)
-    return options, Statistics(fitted.variance, found.noise_variance * fitted.noise_factor)
-
-
-@METHODS.register("oi")
-class OptimalInterpolation(Method[OIOptions]):
-    """The exact Gaussian posterior on each tile's grid."""
-
-    name = "oi"
-    summary = "optimal interpolation: mask, Gaussian covariance, conjugate gradient"
-    options_type = OIOptions
-    field_options = ("noise", "background")
-    gives = ("error", "members")
-    # Observations and background, the maps in float32 and float64, and the working fields
-    # of the products.
-    bytes_per_cell = 120
-
-    def check(self, grid: Grid, options: OIOptions, weights: WeightsRef | None = None) -> None:
-        """Matérn and Arhan-Colin covariances need a regular grid in space."""
-        super().check(grid, options, weights)
-        if options.covariance != "gaussian":
-            self.require_regular_space(grid, f" with covariance={options.covariance!r}")
-
-    def footprint(
-        self,
-        grid: Grid,
-        options: OIOptions,
-        weights: WeightsRef | None,  # noqa: ARG002  OI has none
-        budget: float,
-    ) -> Footprint:
-        """Halo of two scales; core as large as memory and the local metric allow."""
-        halo = correlation_halo(grid, options.length_scale, options.time_scale)
-        return largest_tile(grid, halo, self.bytes_per_cell, budget)
-
-    def solve(
-        self,
-        problem: Problem,
-        options: OIOptions,
-        weights: WeightsRef | None,  # noqa: ARG002  OI has none
-        device: Any,
-    ) -> np.ndarray:
-        """Mean, error and members of one tile."""
-        import torch
-
-        level, anomaly = background_and_anomaly(problem, options.background)
-        keep = problem.keep
-        base = level[keep] if isinstance(level, np.ndarray) else level
-        solved, y, options = posterior(problem, options, anomaly, device)
-        try:
-            with torch.no_grad():
-                results = [
-                    _output(output, problem, options, solved, y, base)
-                    for output in problem.outputs
-                ]
-        except ArithmeticError as error:
-            raise DataError(f"The analysis of {problem.where} failed. {error}") from error
-        return np.stack(results)
-
-
-def _output(
-    output: str,
-    problem: Problem,
-    options: OIOptions,
-    solved: GaussianPosterior,
-    y: torch.Tensor,
-    base: Any,
-) -> np.ndarray:
-    """One of the outputs, on the cells that are kept."""
-    import torch
-
-    keep = problem.keep
-    if output == "error":
-        wanted = torch.as_tensor(problem.sea, device=y.device)
-        return solved.error(keep, wanted).cpu().numpy()
-    if output == "mean":
-        field = solved.mean(y[None])
-    else:
-        noise, shocks = _draw(problem, options.seed, int(output.split()[1]), solved)
-        field = solved.sample(y, noise, shocks)
-    filled: np.ndarray = field[0][keep].double().cpu().numpy() + base
-    return filled
-
-
-def _draw(
-    problem: Problem, seed: int, member: int, solved: GaussianPosterior
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """White noise for the field and for the observations of one member."""
-    import torch
-
-    from xinverse.priors.noise import white_noise
-
-    prior, period = solved.prior, problem.period
-    field = white_noise(seed, member, problem.cells, prior.margins, period=period)
-    seen = np.nonzero(problem.observed)
-    at = [cells[i] for cells, i in zip(problem.cells, seen, strict=True)]
-    shocks = white_noise(seed, member, at, period=period, stream=1)
-    like: dict[str, Any] = {"dtype": prior.time.dtype, "device": prior.time.device}
-    return torch.as_tensor(field, **like)[None], torch.as_tensor(shocks, **like)[None]
+    return options, Spread(fitted.variance, (noise_variance * fitted.noise_factor,))

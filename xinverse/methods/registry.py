@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from xinverse.methods import (  # noqa: F401  imported to be registered
     fixed_point,
     four_dvar,
-    four_dvarnet,
+    learned,
     oi,
     reference,
-    unet,
     variational,
 )
 from xinverse.methods.base import METHODS, Method
@@ -18,11 +15,11 @@ from xinverse.methods.base import METHODS, Method
 __all__ = ["available", "find"]
 
 
-def available() -> dict[str, Method[Any]]:
+def available() -> dict[str, type[Method]]:
     """Every registered method, by name."""
-    return {name: METHODS[name]() for name in sorted(METHODS)}
+    return {name: METHODS[name] for name in sorted(METHODS)}
 
 
-def find(name: str) -> Method[Any]:
+def find(name: str) -> type[Method]:
     """The method of that name; `UnknownNameError` with the near ones otherwise."""
-    return METHODS[name]()
+    return METHODS[name]

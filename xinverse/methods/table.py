@@ -6,6 +6,7 @@ from dataclasses import Field, fields
 from html import escape
 from typing import Any
 
+from xinverse.methods.base import Method
 from xinverse.methods.registry import available
 
 __all__ = ["MethodTable", "table"]
@@ -60,12 +61,15 @@ def table() -> MethodTable:
                 "what it is": method.summary,
                 "gives": ", ".join(("mean", *method.gives)),
                 "needs": ", ".join(needs) or "-",
-                "options": ", ".join(
-                    f"{f.name}={_default(f)!r}" for f in fields(method.options_type)
-                ),
+                "options": ", ".join(f"{f.name}={_default(f)!r}" for f in _options(method)),
             }
         )
     return rows
+
+
+def _options(method: type[Method]) -> list[Field[Any]]:
+    """The method's keywords; weights= is a keyword of every verb."""
+    return [f for f in fields(method) if f.name != "weights"]
 
 
 def _default(option: Field[Any]) -> Any:

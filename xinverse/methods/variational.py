@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from xinverse.checks import check_mapping, check_number
 from xinverse.errors import DataError, OptionError
-from xinverse.fields.grid import Grid
-from xinverse.methods.base import METHODS, Footprint, Method, Problem, background_and_anomaly
+from xinverse.methods.base import METHODS, Footprint, Method
 from xinverse.methods.footprint import correlation_halo, largest_tile
-from xinverse.methods.oi import OIOptions, statistics
+from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
+from xinverse.methods.tile_statistics import anomalies, spread_of
 
 if TYPE_CHECKING:
     from xinverse.operators import Operator
     from xinverse.priors import Prior
     from xinverse.registry import Registry
     from xinverse.solvers import Solver
-    from xinverse.weights import WeightsRef
 
-__all__ = ["Variational", "VariationalOptions"]
+__all__ = ["Variational"]
 
 
-@dataclass(frozen=True)
-class VariationalOptions:
-    """Keywords of ``method="variational"``.
+@METHODS.register("variational")
+@dataclass(frozen=True, kw_only=True)
+class Variational(Method):
+    r"""The minimum of a variational cost, or the state at which another solver ends.
+
+    .. math:: \| (y - H(x)) / \sigma \|^2_\Omega + \lambda \, U(x)
+
+    of anomalies that are divided by their standard deviation.
 
     Attributes
     ----------
@@ -35,7 +40,7 @@ class VariationalOptions:
         Names in the registries ``PRIORS`` and ``SOLVERS``.
     operator : str, optional
         A name in ``OPERATORS``: what an observation is of the state before gaps are
-        made in it, on the same grid. The state itself where not given.
+        made in it, on the same grid. Default: the state itself.
     prior_options, solver_options, operator_options : mapping
         Arguments that each is made with.
     prior_weight : float
@@ -45,6 +50,13 @@ class VariationalOptions:
     noise, variance, background
         As for ``method="oi"``.
     """
+
+    name: ClassVar[str] = "variational"
+    summary: ClassVar[str] = "any operator, prior and solver by name, yours among them"
+    companions: ClassVar[tuple[str, ...]] = ("noise", "background")
+    regular: ClassVar[tuple[str, ...]] = ("time", "space")
+    through: ClassVar[bool] = True
+    bytes_per_cell: ClassVar[float] = 300
 
     prior: str = "tikhonov"
     solver: str = "lbfgs"
@@ -60,29 +72,18 @@ class VariationalOptions:
     background: float | None = None
 
     def __post_init__(self) -> None:
-        weight: object = self.prior_weight
-        number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
-        if not number or not 0 < self.prior_weight < inf:
-            raise OptionError(f"prior_weight={weight!r}: expected a number above 0.")
-        self.statistics  # noqa: B018  checks the numbers that it shares
+        """Check every option, and that the parts can be made."""
+        for name in ("prior_weight", "length_scale", "time_scale"):
+            check_number(name, getattr(self, name), above=0)
+        for name in ("noise", "variance"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
         for name in ("prior", "solver", "operator"):
-            given = getattr(self, f"{name}_options")
-            if not isinstance(given, Mapping):
-                raise OptionError(f"{name}_options={given!r}: expected a dictionary.")
+            check_mapping(f"{name}_options", getattr(self, f"{name}_options"))
         self.parts()
 
-    @property
-    def statistics(self) -> OIOptions:
-        """What says variance and noise of a tile."""
-        return OIOptions(
-            length_scale=self.length_scale,
-            time_scale=self.time_scale,
-            noise=self.noise,
-            variance=self.variance,
-        )
-
     def parts(self) -> tuple[Operator | None, Prior, Solver]:
-        """Operator, prior and solver, made anew."""
+        """Operator, prior and solver."""
         from xinverse.operators import OPERATORS
         from xinverse.priors import PRIORS
         from xinverse.solvers import SOLVERS
@@ -100,58 +101,30 @@ class VariationalOptions:
                 f"The {kind} {name!r} cannot be made with {kind}_options={given!r}: {error}"
             ) from error
 
-
-@METHODS.register("variational")
-class Variational(Method[VariationalOptions]):
-    r"""The minimum of a variational cost, or where a solver of yours ends.
-
-    .. math:: \| (y - H(x)) / \sigma \|^2_\Omega + \lambda \, U(x)
-
-    of anomalies that are divided by their standard deviation.
-    """
-
-    name: ClassVar[str] = "variational"
-    summary = "any operator, prior and solver by name, yours among them"
-    options_type = VariationalOptions
-    field_options = ("noise", "background")
-    regular = ("time", "space")
-    bytes_per_cell = 300
-
-    def footprint(
-        self,
-        grid: Grid,
-        options: VariationalOptions,
-        weights: WeightsRef | None,  # noqa: ARG002  it has none
-        budget: float,
-    ) -> Footprint:
+    def footprint(self, layout: Layout, budget: float) -> Footprint:
         """Halo of two scales; core as large as memory and the local metric allow."""
-        halo = correlation_halo(grid, options.length_scale, options.time_scale)
-        return largest_tile(grid, halo, self.bytes_per_cell, budget)
+        halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
+        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
-    def solve(
-        self,
-        problem: Problem,
-        options: VariationalOptions,
-        weights: WeightsRef | None,  # noqa: ARG002  it has none
-        device: Any,
-    ) -> np.ndarray:
+    def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:  # noqa: ARG002  the mean is all
         """Solution on one tile."""
         import torch
 
         from xinverse.operators import Composition, Mask, NoiseWeighted
         from xinverse.variational import VariationalCost
 
-        level, anomaly = background_and_anomaly(problem, options.background)
-        found = statistics(problem, anomaly, options.statistics)
+        variable, keep = problem.variable, problem.place.keep
+        centred = anomalies(problem, self.background)
+        found = spread_of(problem, centred, variable, noise=self.noise, variance=self.variance)
         scale, observed = sqrt(found.variance), problem.observed
         noise = np.ones(observed.shape)
-        noise[observed] = np.sqrt(found.noise_variance) / scale
-        own, prior, solver = options.parts()
+        noise[observed] = np.sqrt(found.noise_variance[0]) / scale
+        own, prior, solver = self.parts()
         mask = Mask(torch.from_numpy(observed))
         seen = mask if own is None else Composition(mask, own)
         operator = NoiseWeighted(seen, torch.from_numpy(noise)[None]).to(device, torch.float32)
-        y = torch.as_tensor((anomaly / scale)[None].astype("float32"), device=device)
-        cost = VariationalCost(prior, 1.0, options.prior_weight).to(device, torch.float32)
+        y = torch.as_tensor((centred.anomaly / scale)[None].astype("float32"), device=device)
+        cost = VariationalCost(prior, 1.0, self.prior_weight).to(device, torch.float32)
         solver = solver.to(device, torch.float32)
         sea = torch.as_tensor(problem.sea.copy(), device=device)
         solution = solver(cost, torch.zeros_like(y), operator.weigh(y), operator, sea=sea)
@@ -159,7 +132,7 @@ class Variational(Method[VariationalOptions]):
             state = solution.state[0].double().cpu().numpy()
         if not np.isfinite(state).all():
             raise DataError(
-                f"The solver {options.solver!r} diverged in {problem.where}. Give it a shorter "
-                "step in solver_options=, or take 'lbfgs', which finds its own."
+                f"The solver {self.solver!r} diverged in {problem.place.words}. Give it a "
+                "shorter step in solver_options=, or take 'lbfgs', which finds its own."
             )
-        return (state * scale + level)[problem.keep][None]
+        return Estimate({variable: centred.added(variable, state[keep] * scale, keep)})

@@ -1,4 +1,4 @@
-"""What methods with a network on windows share: solve windows that slide, join them in time."""
+"""Networks on time windows: solve windows that slide along the series, and join them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
 import numpy as np
 
+from xinverse.checks import check_choice, check_count
 from xinverse.device import Precision
 from xinverse.errors import GridError, OptionError
-from xinverse.fields.grid import Grid
-from xinverse.methods.base import Method, Problem
+from xinverse.methods.base import METHODS, Method
+from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 
 if TYPE_CHECKING:
     import torch
@@ -21,57 +23,13 @@ if TYPE_CHECKING:
     from xinverse.learning.network import WindowNetwork
     from xinverse.weights import ModelCard, WeightsRef
 
-__all__ = [
-    "Start",
-    "WindowMethod",
-    "WindowOptions",
-    "build_network",
-    "is_count",
-    "window_starts",
-]
+__all__ = ["Start", "WindowMethod", "build_network", "network_class", "window_starts"]
 
 # Cells of context beyond which the network's answer no longer changes noticeably.
 NETWORK_HALO = 24
 
 # Windows solved together; the result of one does not depend on the others.
 WINDOWS_AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class WindowOptions:
-    """Keywords of every method that slides a network over the days.
-
-    Attributes
-    ----------
-    stride : int
-        Days by which the time window slides.
-    precision : {"float32", "bfloat16"}
-        Of the network's convolutions. Half of it is faster on GPUs, and on processors
-        that have instructions for it; it moves a map by some thousandths of its
-        standard deviation.
-    """
-
-    stride: int = 5
-    precision: Precision = "float32"
-
-    def __post_init__(self) -> None:
-        """Refuse what is no number of days and no precision, since a user may give anything."""
-        if not is_count(self.stride):
-            raise OptionError(f"stride={self.stride!r}: expected a number of days above 0.")
-        if self.precision not in get_args(Precision):
-            raise OptionError(
-                f"precision={self.precision!r}: expected one of {get_args(Precision)}."
-            )
-
-
-def is_count(value: object) -> bool:
-    """Whether a value that a user gave is a whole number above zero."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        return False
-    return int(value) >= 1
-
-
-Options = TypeVar("Options", bound=WindowOptions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,83 +75,87 @@ class Start:
         return replace(self, level=self.level + days, anomaly=anomaly, first=first)
 
 
-class WindowMethod(Method[Options]):
-    """A network on windows of maps that slide along the days of a tile.
+@dataclass(frozen=True, kw_only=True)
+class WindowMethod(Method):
+    """A network on windows of maps that slide along the times of a tile.
 
-    A subclass says which network a model card's ``config`` describes, from what
-    it starts, and how a tile is normalised.
+    A subclass names the network, and says from what it starts and how a tile is
+    normalised.
+
+    Attributes
+    ----------
+    weights : WeightsRef
+        Described, not read.
+    stride : int
+        Time steps by which the window slides.
+    precision : {"float32", "bfloat16"}
+        Precision of the network's convolutions. The second is faster on GPUs, and on
+        processors that have instructions for it; it changes a map by some thousandths
+        of its standard deviation.
     """
 
-    learned = True
-    regular = ("time", "space")
+    learned: ClassVar[bool] = True
+    regular: ClassVar[tuple[str, ...]] = ("time", "space")
+    # "module:class", so that naming a method does not import PyTorch; or the class.
+    network: ClassVar[str | type[Any]]
 
-    @staticmethod
-    @abstractmethod
-    def network_type() -> type[WindowNetwork]:
-        """Class of the network."""
+    weights: WeightsRef
+    stride: int = 5
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Check every option."""
+        check_count("stride", self.stride, what="a number of time steps")
+        check_choice("precision", self.precision, get_args(Precision))
 
     @abstractmethod
-    def start(
-        self, problem: Problem, options: Options, weights: WeightsRef | None, device: Any
-    ) -> Start:
+    def start(self, problem: Problem, device: Any) -> Start:
         """First guess and normalisation of a tile."""
 
-    def passes(self, options: Options, weights: WeightsRef | None) -> int:  # noqa: ARG002  for subclasses
-        """How often the windows go over the days, each time from the last time's map."""
+    @property
+    def card(self) -> ModelCard:
+        """The model card of the weights."""
+        return self.weights.card
+
+    @property
+    def rounds(self) -> int:
+        """Passes over the series, each from the map of the one before."""
         return 1
 
-    def check(self, grid: Grid, options: Options, weights: WeightsRef | None = None) -> None:
-        """A regular grid, at least one window long."""
-        super().check(grid, options, weights)
-        window = self._card(weights).window
-        if grid.time.size < window:
+    def check(self, layout: Layout) -> None:
+        """Require a regular grid, at least one window long."""
+        super().check(layout)
+        window, times = self.card.window, layout.grid.time.size
+        if times < window:
             raise GridError(
-                f"The field has {grid.time.size} time steps, and the window of the weights is "
+                f"The field has {times} time steps, and the window of the weights is "
                 f"{window}. Give a longer series, or use method='oi'."
             )
-        if options.stride > window:
-            raise OptionError(
-                f"stride={options.stride}: expected at most the window, {window} steps."
-            )
+        if self.stride > window:
+            raise OptionError(f"stride={self.stride}: expected at most the window, {window}.")
 
-    def solve(
-        self,
-        problem: Problem,
-        options: Options,
-        weights: WeightsRef | None,
-        device: Any,
-    ) -> np.ndarray:
-        """Mean of one tile: first guess once, then sliding windows, once or more."""
+    def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:  # noqa: ARG002  the mean is all
+        """Mean of one tile: first guess once, then sliding windows, in one pass or more."""
         import torch
 
-        start = self.start(problem, options, weights, device)
-        half = options.precision == "bfloat16"
+        start = self.start(problem, device)
+        half = self.precision == "bfloat16"
         layout = _layout(start.first.device, half)
-        network = _network(self._reference(weights), str(device), layout)
-        keep, days = problem.keep, len(problem.y)
-        for later in reversed(range(self.passes(options, weights))):
+        network = _network(self.weights, str(device), layout)
+        keep, times = problem.place.keep, problem.grid.shape[0]
+        for later in reversed(range(self.rounds)):
             reach = later * (network.window - 1)  # of the windows of the passes to come
-            wanted = slice(max(keep[0].start - reach, 0), min(keep[0].stop + reach, days))
-            starts = window_starts(problem, network.window, options.stride, wanted)
+            part = slice(max(keep[0].start - reach, 0), min(keep[0].stop + reach, times))
+            starts = window_starts(problem, network.window, self.stride, part)
             with torch.autocast(start.first.device.type, torch.bfloat16, enabled=half):
-                field = _slide(network, problem, start, starts, wanted, layout)
+                field = _slide(network, problem, start, starts, part, layout)
             if later:
                 first = start.first.clone()
-                first[wanted] = field.double() * start.scale
+                first[part] = field.double() * start.scale
                 start = replace(start, first=first).levelled(problem)
-        level = np.broadcast_to(start.level, days)[keep[0], None, None]
+        level = np.broadcast_to(start.level, times)[keep[0], None, None]
         mean = field[:, keep[1], keep[2]].double().cpu().numpy() * start.scale + level
-        return mean[None]
-
-    def _reference(self, weights: WeightsRef | None) -> WeightsRef:
-        if weights is None:  # the verbs describe the default weights before they come here
-            from xinverse.weights import describe
-
-            return describe(None, self.name)
-        return weights
-
-    def _card(self, weights: WeightsRef | None) -> ModelCard:
-        return self._reference(weights).card
+        return Estimate({problem.variable: mean})
 
 
 def window_starts(problem: Problem, window: int, stride: int, wanted: slice) -> list[int]:
@@ -203,7 +165,7 @@ def window_starts(problem: Problem, window: int, stride: int, wanted: slice) -> 
     whole field, so that two tiles use the same ones; at its ends they are
     shifted to lie inside.
     """
-    days = problem.cells[0]
+    days = problem.place.cells[0]
     aligned = range(-int(days[0]) % stride - window - stride, len(days), stride)
     reaching = [s for s in aligned if s + window > wanted.start and s < wanted.stop]
     return sorted({min(max(s, 0), len(days) - window) for s in reaching})
@@ -279,9 +241,21 @@ def build_network(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> Windo
     tensors : mapping
         The weights, by the network's own names.
     """
-    from xinverse.methods.registry import find
-
-    method = cast(WindowMethod[Any], find(card.method))
-    network = method.network_type().from_config(card.config)
+    network = network_class(card.method).from_config(card.config)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False)
+
+
+def network_class(method: str) -> type[WindowNetwork]:
+    """The class of a method's network, imported if it was named by its module.
+
+    Parameters
+    ----------
+    method : str
+        A learned method.
+    """
+    network = cast(type[WindowMethod], METHODS[method]).network
+    if isinstance(network, str):
+        module, _, name = network.partition(":")
+        network = getattr(import_module(module), name)
+    return cast("type[WindowNetwork]", network)

@@ -8,7 +8,7 @@ per block for a three-dimensional halo, and could not blend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
@@ -17,23 +17,30 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
+from dask.task_spec import List, Task, TaskRef
 
 from xinverse.tiling.axis import AxisPlan
 from xinverse.tiling.blend import Region, contributions
-from xinverse.tiling.eager import Solve
+from xinverse.tiling.cover import Cover
+from xinverse.tiling.eager import Covers, Outputs, Solve
 from xinverse.tiling.plan import Index, Plan
 
 __all__ = ["solve_lazily"]
+
+Chunks = tuple[tuple[int, ...], ...]
 
 
 def solve_lazily(
     plan: Plan,
     solve: Solve,
-    inputs: Mapping[str, Any],
-    outputs: int,
-    dtype: np.dtype[Any],
+    inputs: Mapping[Any, Any],
+    outputs: Outputs,
+    like: Any,
+    *,
     token: Any,
-) -> list[da.Array]:
+    covers: Mapping[Any, Covers] | None = None,
+    chunks: Chunks | None = None,
+) -> dict[Hashable, da.Array]:
     """Build the graph that solves every tile and blends; nothing is computed.
 
     Parameters
@@ -41,208 +48,253 @@ def solve_lazily(
     plan : Plan
         The tiles.
     solve : callable
-        From a tile and its inputs to its kept part ``(outputs, *extra, t, y, x)``.
+        From a tile and its inputs to its kept part, ``(*lead, *extra, t, y, x)`` for
+        each output.
     inputs : dict
-        Dask or numpy arrays ``(*extra, t, y, x)`` and maps ``(y, x)``. The output
-        has the chunks of ``"y"``, one where it is in memory.
-    outputs : int
-        How many fields a solve returns.
-    dtype : dtype
-        Of the result.
+        Dask or numpy arrays ``(*extra, t, y, x)`` and maps ``(y, x)``.
+    outputs : dict
+        For each output its leading lengths and its dtype.
+    like : array, shape (*extra, t, y, x)
+        Gives the kind of array, and its chunks to the outputs: one if it is in memory.
     token : object
         What the solve depends on, for names that are equal when results are.
+    covers : dict, optional
+        For inputs on another grid than the plan's.
+    chunks : tuple of tuple of int, optional
+        Chunks of the outputs along (time, y, x), if they are not those of ``like``.
 
     Returns
     -------
-    list of dask.array.Array
-        One per output.
+    dict of dask.array.Array, each ``(*lead, *extra, t, y, x)``
     """
-    y = inputs["y"]
-    if not isinstance(y, da.Array):  # in memory, and a mask or another field is not
-        y = da.from_array(y, chunks=-1)
-    # Fields take the chunks of the observations, so that a tile reads the same blocks of each.
-    sources = {name: _as_dask(array, y) for name, array in sorted({**inputs, "y": y}.items())}
-    roles = [(name, array.name) for name, array in sources.items()]
-    name = "xinverse-" + tokenize(token, plan, outputs, dtype.str, roles)
+    covers = covers or {}
+    if not isinstance(like, da.Array):  # in memory, and a mask or another field is not
+        like = da.from_array(like, chunks=-1)
+    # Fields take the chunks of the first, so that a tile reads the same blocks of each.
+    sources = {
+        role: _as_dask(array, None if role in covers else like)
+        for role, array in sorted(inputs.items())
+    }
+    kinds = [(key, lead, dtype.str) for key, (lead, dtype) in outputs.items()]
+    roles = [(role, array.name) for role, array in sources.items()]
+    whole = (*like.chunks[:-3], *(chunks or like.chunks[-3:]))
+    name = "xinverse-" + tokenize(token, plan, kinds, roles, whole)
     solved = "solve-" + name
-    tasks: dict[Any, Any] = {"how-" + name: solve, "plan-" + name: plan}
-    blocks = {role: _Blocks(array, plan) for role, array in sources.items()}
+    # As tasks of their own, solver and plan reach a worker once and not with every tile.
+    shared: dict[Any, Any] = {
+        "how-" + name: Task("how-" + name, _same, _Held(solve)),
+        "plan-" + name: Task("plan-" + name, _same, _Held(plan)),
+    }
+    how, tiles = TaskRef("how-" + name), TaskRef("plan-" + name)
+    tasks = dict(shared)
+    blocks = {r: _Blocks(array, plan, covers.get(r)) for r, array in sources.items()}
     for index in plan.indices():
-        cuts = {role: block.cuts(index) for role, block in blocks.items()}
-        for extra in product(*(range(len(c)) for c in y.chunks[:-3])):
-            tasks[(solved, *extra, *index)] = (
-                _solve_tile,
-                "how-" + name,
-                "plan-" + name,
-                _Reading(index, cuts),
-                [block.keys(index, extra) for block in blocks.values()],
-            )
+        reading = _Reading(index, {role: block.cuts(index) for role, block in blocks.items()})
+        for extra in product(*(range(len(c)) for c in like.chunks[:-3])):
+            key = (solved, *extra, *index)
+            keys = List(*(block.references(index, extra) for block in blocks.values()))
+            tasks[key] = Task(key, _solve_tile, how, tiles, reading, keys)
     arrays: list[Any] = list(sources.values())  # dask's collection protocol carries no types
     first = HighLevelGraph.from_collections(solved, tasks, dependencies=arrays)
-    return [_blend_layer(plan, first, solved, name, k, y, dtype) for k in range(outputs)]
+    return {
+        key: _blend_layer(plan, first, name, key, lead, whole, like, dtype)
+        for key, (lead, dtype) in outputs.items()
+    }
 
 
-def _as_dask(array: Any, y: da.Array) -> da.Array:
-    """A map in its own blocks, a field in those of the observations."""
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """An object in which dask looks for no keys."""
+
+    held: Any
+
+
+def _same(one: _Held) -> Any:
+    return one.held
+
+
+def _as_dask(array: Any, like: da.Array | None) -> da.Array:
+    """A map, or a field on another grid, in its own blocks; a field in those of ``like``."""
+    own = array.ndim == 2 or like is None
     if isinstance(array, da.Array):
-        return array if array.ndim == 2 else array.rechunk(y.chunks)
-    return da.from_array(array, chunks=-1 if array.ndim == 2 else y.chunks)
+        return array if own else array.rechunk(like.chunks)  # type: ignore[union-attr]
+    return da.from_array(array, chunks=-1 if own else like.chunks)  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    """What a tile takes of its blocks: an object, so that dask looks for no keys in it.
+    """What a tile takes of its blocks.
 
     Attributes
     ----------
     index : tuple of int
         Position of the tile in the plan.
-    cuts : dict of str to list
-        For each input and along each of its axes, the cells to take of its blocks laid
-        end to end: two ends, or an array of numbers where the tile wraps.
+    cuts : dict to list
+        For each input and along each of its axes, what to take of each block that is
+        read: two ends, or an array of numbers where the tile wraps.
     """
 
     index: Index
-    cuts: dict[str, list[Any]]
+    cuts: dict[Any, list[list[Any]]]
 
 
 class _Blocks:
     """The blocks of one array, and how the tiles of a plan read them."""
 
-    def __init__(self, array: da.Array, plan: Plan) -> None:
+    def __init__(self, array: da.Array, plan: Plan, covers: Covers | None) -> None:
         self.name = array.name
         self.first = 3 - min(array.ndim, 3)
-        axes = zip(plan.axes[self.first :], array.chunks[-3:], strict=True)
-        self.along = [_axis_reading(axis, chunks) for axis, chunks in axes]
+        ways = (covers or (None, None, None))[self.first :]
+        axes = zip(plan.axes[self.first :], array.chunks[-3:], ways, strict=True)
+        self.along = [_axis_reading(axis, lengths, way) for axis, lengths, way in axes]
 
-    def cuts(self, index: Index) -> list[Any]:
-        """Cells to take along each axis."""
+    def cuts(self, index: Index) -> list[list[Any]]:
+        """What to take of each block along each axis."""
         return [axis[k][0] for axis, k in zip(self.along, index[self.first :], strict=True)]
 
-    def keys(self, index: Index, extra: tuple[int, ...]) -> list[Any]:
-        """Keys of the blocks, nested as they lie."""
+    def references(self, index: Index, extra: tuple[int, ...]) -> Any:
+        """References to the blocks, nested as they lie."""
         numbers = [axis[k][1] for axis, k in zip(self.along, index[self.first :], strict=True)]
         return _nest(numbers, (self.name, *(extra if self.first == 0 else ())))
 
 
 def _nest(numbers: Sequence[list[int]], key: tuple[Any, ...]) -> Any:
     if not numbers:
-        return key
-    return [_nest(numbers[1:], (*key, number)) for number in numbers[0]]
+        return TaskRef(key)
+    return List(*(_nest(numbers[1:], (*key, number)) for number in numbers[0]))
 
 
-def _axis_reading(axis: AxisPlan, chunks: tuple[int, ...]) -> list[tuple[Any, list[int]]]:
-    """For each tile of an axis, the cells to take and the numbers of its blocks."""
-    edges = np.cumsum([0, *chunks])
-    readings: list[tuple[Any, list[int]]] = []
+def _axis_reading(
+    axis: AxisPlan, lengths: tuple[int, ...], way: Cover | None
+) -> list[tuple[list[Any], list[int]]]:
+    """For each tile of an axis, what to take of which blocks, in the tile's order."""
+    edges = np.cumsum([0, *lengths])
+    readings: list[tuple[list[Any], list[int]]] = []
     for k in range(axis.count):
-        cells = axis.read(k)
+        cells = axis.read(k) if way is None else way.read(axis.start(k), axis.length)
         owner = np.searchsorted(edges, cells, side="right") - 1
-        used = np.unique(owner)
-        # Where the blocks that are used stand when they are laid end to end.
-        shift = np.concatenate([[0], np.cumsum(np.diff(edges)[used])])[:-1]
-        local = cells - edges[owner] + shift[np.searchsorted(used, owner)]
-        first, last = int(local[0]), int(local[-1])
-        contiguous = last - first + 1 == len(local)
-        readings.append(((first, last + 1) if contiguous else local, used.tolist()))
+        # A block may be read twice, where a tile goes round the globe.
+        breaks = np.flatnonzero(np.diff(cells) != 1) + 1
+        parts = np.unique(np.concatenate([[0], breaks, np.flatnonzero(np.diff(owner)) + 1]))
+        cuts: list[Any] = []
+        used: list[int] = []
+        for begin, end in pairwise([*parts.tolist(), len(cells)]):
+            if begin == end:  # the tile has no cell of the source: an empty part of a block
+                cuts.append((0, 0))
+                used.append(0)
+                continue
+            block = int(owner[begin])
+            first = int(cells[begin]) - int(edges[block])
+            cuts.append((first, first + end - begin))
+            used.append(block)
+        readings.append((cuts, used))
     return readings
 
 
-def _join(keys: list[Any], cuts: list[Any]) -> Any:
-    """Lay blocks end to end and take the tile's cells."""
-    array = _concatenate(keys, len(cuts))
-    for axis, cells in enumerate(cuts, start=array.ndim - len(cuts)):
-        wanted = slice(*cells) if isinstance(cells, tuple) else cells
-        array = array[(*(slice(None),) * axis, wanted)]
-    return array
+def _join(blocks: Any, cuts: list[list[Any]], depth: int) -> Any:
+    """Cut each block and lay the parts end to end.
 
-
-def _concatenate(nested: Any, depth: int) -> Any:
-    if depth == 0:
-        return nested
-    parts = [_concatenate(part, depth - 1) for part in nested]
+    Blocks are cut first: joining whole blocks took six times the time and twice the
+    memory where a chunk holds one day of the globe.
+    """
+    if not cuts:
+        return blocks
+    parts = []
+    for block, (first, last) in zip(blocks, cuts[0], strict=True):
+        part = _take(block, len(cuts), first, last)
+        parts.append(_join(part, cuts[1:], depth - 1))
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-depth)
 
 
-def _solve_tile(
-    solve: Callable[..., Any], plan: Plan, reading: _Reading, blocks: list[Any]
-) -> Any:
+def _take(nested: Any, depth: int, first: int, last: int) -> Any:
+    """Cells of the axis ``-depth``, of every block of a nest."""
+    if isinstance(nested, list):
+        return [_take(one, depth, first, last) for one in nested]
+    return nested[(..., slice(first, last), *[slice(None)] * (depth - 1))]
+
+
+def _solve_tile(solve: Solve, plan: Plan, reading: _Reading, blocks: list[Any]) -> Any:
     pairs = zip(reading.cuts.items(), blocks, strict=True)
-    inputs = {role: _join(keys, cuts) for (role, cuts), keys in pairs}
+    inputs = {role: _join(nest, cuts, len(cuts)) for (role, cuts), nest in pairs}
     return solve(plan.tile(reading.index), inputs)
 
 
 def _blend_layer(
     plan: Plan,
     first: HighLevelGraph,
-    solved: str,
     name: str,
-    output: int,
+    key: Any,
+    lead: tuple[int, ...],
+    chunks: Chunks,
     like: da.Array,
     dtype: np.dtype[Any],
 ) -> da.Array:
-    blended = f"blend-{output}-{name}"
-    ends = [_ends(chunks) for chunks in like.chunks[-3:]]
+    """The output of one key, one chunk for each element of its leading axes."""
+    solved, blended = "solve-" + name, "-".join(("blend", *map(str, key), name))
+    ends = [_ends(lengths) for lengths in chunks[-3:]]
     reaching = [
         [sorted({k for k, *_ in axis.overlapping(*block)}) for block in blocks]
         for axis, blocks in zip(plan.axes, ends, strict=True)
     ]
+    whole = (*((1,) * n for n in lead), *chunks)
     tasks: dict[Any, Any] = {}
-    for block in product(*(range(len(c)) for c in like.chunks)):
-        extra, (i, j, k) = block[:-3], block[-3:]
+    for block in product(*(range(len(c)) for c in whole)):
+        member, extra, (i, j, k) = block[: len(lead)], block[len(lead) : -3], block[-3:]
         tiles = list(product(reaching[0][i], reaching[1][j], reaching[2][k]))
+        lengths = tuple(c[b] for c, b in zip(whole, block[:-3], strict=False))
         region = (ends[0][i], ends[1][j], ends[2][k])
-        lead = tuple(c[b] for c, b in zip(like.chunks, extra, strict=False))
-        tasks[(blended, *block)] = (
-            _blend_block,
-            "plan-" + name,
-            _Blending(region, lead, output, dtype.str, tiles),
-            [(solved, *extra, *index) for index in tiles],
-        )
+        blending = _Blending(key, member, region, lengths, dtype.str, tiles)
+        kept = List(*(TaskRef((solved, *extra, *index)) for index in tiles))
+        at = (blended, *block)
+        tasks[at] = Task(at, _blend_block, TaskRef("plan-" + name), blending, kept)
     layers = dict(first.layers)
     dependencies = dict(first.dependencies)
     layers[blended], dependencies[blended] = tasks, {solved}  # type: ignore[assignment]  # as dask does
     graph = HighLevelGraph(layers, dependencies)
-    return da.Array(
-        graph, blended, chunks=like.chunks, dtype=dtype, meta=like._meta.astype(dtype)
-    )
+    meta = np.zeros_like(like._meta, shape=(0,) * len(whole), dtype=dtype)
+    return da.Array(graph, blended, chunks=whole, dtype=dtype, meta=meta)
 
 
-def _ends(chunks: tuple[int, ...]) -> list[tuple[int, int]]:
-    return list(pairwise(np.cumsum([0, *chunks]).tolist()))
+def _ends(lengths: tuple[int, ...]) -> list[tuple[int, int]]:
+    return list(pairwise(np.cumsum([0, *lengths]).tolist()))
 
 
 @dataclass(frozen=True, eq=False)
 class _Blending:
-    """Which block of the output is blended, and from which tiles.
+    """Which block of which output is blended, and from which tiles.
 
     Attributes
     ----------
+    key : tuple
+        The output.
+    member : tuple of int
+        Position along its leading axes.
     region : tuple of (int, int)
         First and last-plus-one cell along (time, y, x).
-    lead : tuple of int
-        Lengths of the block along the extra dimensions.
-    output : int
-        Which of the fields that a solve returns.
+    lengths : tuple of int
+        Lengths of the block along the leading and the extra dimensions.
     dtype : str
         Of the result.
     tiles : list of tuple of int
         Positions in the plan.
     """
 
+    key: Any
+    member: tuple[int, ...]
     region: Region
-    lead: tuple[int, ...]
-    output: int
+    lengths: tuple[int, ...]
     dtype: str
     tiles: list[Index]
 
 
 def _blend_block(plan: Plan, blending: _Blending, tiles: list[Any]) -> Any:
-    shape = (*blending.lead, *(last - first for first, last in blending.region))
+    shape = (*blending.lengths, *(last - first for first, last in blending.region))
     if not tiles:  # a chunk of no length
         return np.zeros(shape, blending.dtype)
-    kept = {i: tile[blending.output] for i, tile in zip(blending.tiles, tiles, strict=True)}
-    out = np.zeros_like(tiles[0], dtype=blending.dtype, shape=shape)
+    pick = tuple(slice(k, k + 1) for k in blending.member)
+    found = [tile[blending.key][pick] for tile in tiles]
+    kept = dict(zip(blending.tiles, found, strict=True))
+    out = np.zeros_like(found[0], dtype=blending.dtype, shape=shape)
     for index, into, of, weights in contributions(plan, blending.region):
         share = np.asarray(weights, like=out) * kept[index][(..., *of)]
         out[(..., *into)] += share.astype(out.dtype)

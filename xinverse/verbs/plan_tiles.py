@@ -10,7 +10,9 @@ from typing import Any
 import xarray as xr
 
 from xinverse.tiling.plan import Plan
-from xinverse.verbs.prepare import prepare, variables_to_fill
+from xinverse.verbs.call import Call, as_dataset
+from xinverse.verbs.choose import variables_to_fill
+from xinverse.verbs.job import Observation, prepare
 
 __all__ = ["plan_tiles"]
 
@@ -48,11 +50,11 @@ def plan_tiles(
         It shows itself as text, and ``plan.plot()`` draws it. For dask arrays
         it says how many tiles read a chunk on average.
     """
-    ds = obj._to_temp_dataset() if isinstance(obj, xr.DataArray) else obj
-    da = obj if isinstance(obj, xr.DataArray) else ds[variables_to_fill(ds, dims, options)[0]]
-    job = prepare(
-        da, ds, method, weights=weights, mask=None, dims=dims, tile=tile, options=options
-    )
+    ds = as_dataset(obj, "plan_tiles")
+    call = Call.of("plan_tiles", ds, method, options, weights=weights, dims=dims, tile=tile)
+    names = [] if isinstance(obj, xr.DataArray) else variables_to_fill(ds, dims, options)
+    da = obj if isinstance(obj, xr.DataArray) else obj[names[0]]
+    job = prepare(call, ds, [da], [Observation(da.name, da)])
     chunks = getattr(job.field.data, "chunks", None)
     if chunks is None:
         return job.plan

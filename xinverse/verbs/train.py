@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xinverse.checks import check_count
 from xinverse.device import check_device, require_device
 from xinverse.errors import DataError, OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call
 from xinverse.fields.sea_level import SEA_LEVEL
 from xinverse.methods.fit import fit, grown_network, make_recipe, new_network
-from xinverse.methods.learned import check_passes
 from xinverse.model import Model, load_model
 from xinverse.options import get_option
 from xinverse.tiling.patches import Region
-from xinverse.verbs.prepare import Job
+from xinverse.verbs.job import Job
 from xinverse.verbs.training_arguments import (
     Fields,
     check_numbers,
@@ -229,7 +229,8 @@ def train(
         drift,
         gradient_weight,
     )
-    check_passes(passes)
+    if passes is not None:
+        check_count("passes", passes, what="a number of passes")
     if trainer is not None and not hasattr(trainer, "fit"):
         raise OptionError(
             f"trainer is a {type(trainer).__name__}. Expected a lightning.Trainer, such as "

@@ -20,10 +20,10 @@ LOSSES = ("supervised", "self-supervised", "unsupervised")
 Fields = xr.DataArray | Sequence[xr.DataArray]
 
 
-def learned_method(method: str) -> LearnedMethod:
+def learned_method(method: str) -> type[LearnedMethod]:
     """The method of that name, which must be one that is trained on maps."""
     chosen = find(method)
-    if not isinstance(chosen, LearnedMethod):
+    if not issubclass(chosen, LearnedMethod):
         what = "is not trained here" if chosen.learned else "learns nothing"
         learned = [repr(n) for n in sorted(METHODS) if issubclass(METHODS[n], LearnedMethod)]
         raise OptionError(f"method={method!r} {what}. Methods to train: {', '.join(learned)}.")

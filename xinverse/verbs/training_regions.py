@@ -16,8 +16,9 @@ from xinverse.files import open_lazily, write
 from xinverse.methods.learned import normalisation
 from xinverse.scores.alignment import check_units
 from xinverse.tiling.patches import Box, Reader, Region
+from xinverse.verbs.call import Call
 from xinverse.verbs.interpolate import interpolate
-from xinverse.verbs.prepare import Job, prepare
+from xinverse.verbs.job import Job, Observation, prepare
 
 __all__ = ["make_region", "shifted"]
 
@@ -60,16 +61,10 @@ def make_region(
 ) -> tuple[Job, Region, str]:
     """One field to learn from, nothing of it read but some days."""
     given, seen = seen, _lazy(seen)
-    job = prepare(
-        seen,
-        seen._to_temp_dataset(),
-        "oi",
-        weights=None,
-        mask=mask,
-        dims=dims,
-        tile="auto",
-        options={**scales, "tolerance": TOLERANCE},
-    )
+    ds = seen.coords.to_dataset()
+    options = {**scales, "tolerance": TOLERANCE}
+    call = Call.of("train", ds, "oi", options, mask=mask, dims=dims)
+    job = prepare(call, ds, [seen], [Observation(seen.name, seen)])
     field = job.field
     if field.extra:
         raise OptionError(

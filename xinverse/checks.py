@@ -1,0 +1,158 @@
+"""Checks of what users pass: one place for each kind, so that all errors read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from xinverse.errors import OptionError
+
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_mapping",
+    "check_number",
+    "check_switch",
+    "is_number",
+]
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite real number; a boolean is not."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return number and bool(isfinite(value))  # type: ignore[arg-type]  # numpy's are real too
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> None:
+    """Require a finite number within bounds.
+
+    Parameters
+    ----------
+    name : str
+        The keyword, for the error.
+    value : object
+        What was given.
+    above, below : float, optional
+        Bounds that the number may not reach.
+    least, most : float, optional
+        Bounds that it may reach.
+
+    Raises
+    ------
+    OptionError
+        The value is not a number, or is out of bounds.
+    """
+    words = []
+    if above is not None:
+        words.append(f"above {above:g}")
+    if least is not None:
+        words.append(f"{least:g} or more")
+    if below is not None:
+        words.append(f"below {below:g}")
+    if most is not None:
+        words.append(f"at most {most:g}")
+    number: Any = value
+    within = is_number(value) and (
+        (above is None or number > above)
+        and (least is None or number >= least)
+        and (below is None or number < below)
+        and (most is None or number <= most)
+    )
+    if not within:
+        raise OptionError(f"{name}={value!r}: expected a number {' and '.join(words)}.".strip())
+
+
+def check_count(
+    name: str, value: object, *, least: int = 1, what: str = "a whole number"
+) -> None:
+    """Require a whole number.
+
+    Parameters
+    ----------
+    name : str
+        The keyword, for the error.
+    value : object
+        What was given.
+    least : int
+        Smallest number allowed.
+    what : str
+        What is counted, for the error.
+
+    Raises
+    ------
+    OptionError
+        The value is not a whole number, or is too small.
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or int(value) < least:  # type: ignore[call-overload]  # whole by then
+        raise OptionError(f"{name}={value!r}: expected {what}, {least} or more.")
+
+
+def check_choice(name: str, value: object, known: Iterable[str]) -> None:
+    """Require one of some words.
+
+    Parameters
+    ----------
+    name : str
+        The keyword, for the error.
+    value : object
+        What was given.
+    known : iterable of str
+        The words.
+
+    Raises
+    ------
+    OptionError
+        The value is none of them.
+    """
+    words = tuple(known)
+    if not isinstance(value, str) or value not in words:
+        raise OptionError(f"{name}={value!r}: expected one of {', '.join(map(repr, words))}.")
+
+
+def check_switch(**values: object) -> None:
+    """Require True or False for each keyword.
+
+    Parameters
+    ----------
+    **values : object
+        What was given, by keyword.
+
+    Raises
+    ------
+    OptionError
+        A value is neither.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool | np.bool_):
+            raise OptionError(f"{name}={value!r}: expected True or False.")
+
+
+def check_mapping(name: str, value: object) -> None:
+    """Require a dictionary.
+
+    Parameters
+    ----------
+    name : str
+        The keyword, for the error.
+    value : object
+        What was given.
+
+    Raises
+    ------
+    OptionError
+        The value is not a mapping.
+    """
+    if not isinstance(value, Mapping):
+        raise OptionError(f"{name}={value!r}: expected a dictionary.")

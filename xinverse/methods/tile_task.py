@@ -1,0 +1,295 @@
+"""One tile, from arrays as they lie to the part that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xinverse.device import occupy, to_host, to_like
+from xinverse.errors import DataError
+from xinverse.fields.coordinates import FULL_CIRCLE
+from xinverse.fields.field import refuse_infinite
+from xinverse.fields.grid import Grid
+from xinverse.methods.base import Method
+from xinverse.methods.problem import Estimate, Layout, Place, Problem, Source, Wanted
+from xinverse.tiling.eager import Covers
+from xinverse.tiling.plan import Tile
+
+__all__ = ["Key", "Role", "TileTask"]
+
+Role = tuple[str, str]  # ("values" | "noise" | "background" | "sea", name)
+Key = tuple[str, str]  # (variable, "mean" | "error" | "members")
+
+
+@dataclass(frozen=True, eq=False)
+class TileTask:
+    """A method and what it is asked for, ready to solve any tile.
+
+    It is what travels to a worker: names and numbers, no weights, no labels.
+
+    Attributes
+    ----------
+    method : Method
+        With its options.
+    layout : Layout
+        The whole grid and its sources, without values.
+    wanted : Wanted
+        What is wanted besides the mean.
+    dtypes : dict of str to dtype
+        Of each variable's results.
+    covers : dict of str to tuple
+        Of each source on its own grid, which cells a tile reads.
+    device : str
+        Where to solve.
+    keep_observed : bool
+        Copy the observations into the mean instead of analysing them.
+    """
+
+    method: Method
+    layout: Layout
+    wanted: Wanted
+    dtypes: Mapping[str, np.dtype[Any]]
+    covers: Mapping[str, Covers]
+    device: str = "auto"
+    keep_observed: bool = False
+
+    @property
+    def token(self) -> tuple[Any, ...]:
+        """What the result depends on besides the data, for dask's names."""
+        layout = self.layout
+        sources = [
+            (s.variable, s.operator, s.own_grid, s.noise, _numbers(s.grid))
+            for s in layout.sources
+        ]
+        return (
+            self.method.token,
+            layout.variables,
+            _numbers(layout.grid),
+            sources,
+            self.wanted,
+            self.device,
+            self.keep_observed,
+        )
+
+    def __call__(self, tile: Tile, inputs: Mapping[Role, Any]) -> dict[Key, Any]:
+        """Solve one tile, each element of the extra dimensions by itself.
+
+        Parameters
+        ----------
+        tile : Tile
+            Which one.
+        inputs : dict
+            ``("values", source)``: observations ``(*extra, t, y, x)``; ``("sea", "")``:
+            boolean ``(y, x)``, if land is known; ``("noise", source)`` and
+            ``("background", variable)``, if they were given as fields.
+
+        Returns
+        -------
+        dict
+            For each variable and kind the kept part, ``(*extra, t, y, x)``, members
+            first; numpy or cupy, as the observations.
+        """
+        like = inputs["values", "0"]
+        arrays = {role: to_host(array) for role, array in inputs.items()}
+        extra = arrays["values", "0"].shape[:-3]
+        shape = tuple(s.stop - s.start for s in tile.keep)
+        out = {
+            (v, kind): np.full(
+                (*self._lead(kind), *extra, *shape), np.nan, dtype=self.dtypes[v]
+            )
+            for v in self.layout.variables
+            for kind in self.wanted.kinds
+        }
+        for index in np.ndindex(*extra):
+            one = {r: a if r[0] == "sea" else a[index] for r, a in arrays.items()}
+            for (v, kind), array in self._solve(tile, one).items():
+                before = (slice(None),) * len(self._lead(kind))
+                out[v, kind][(*before, *index)] = array
+        return {key: to_like(array, like) for key, array in out.items()}
+
+    def _lead(self, kind: str) -> tuple[int, ...]:
+        return (self.wanted.members,) if kind == "members" else ()
+
+    def _solve(self, tile: Tile, inputs: Mapping[Role, np.ndarray]) -> dict[Key, Any]:
+        names = " and ".join(map(repr, self.layout.variables))
+        words = f"variable {names}, {_words(self.layout.grid, tile)}"
+        for (role, _), values in inputs.items():
+            if role != "sea":
+                whose = words if role == "values" else f"{role} of {words}"
+                refuse_infinite(values, whose, lambda at: f"index {at}")
+        _, ny, nx = (len(cells) for cells in tile.read)
+        sea = inputs.get(("sea", ""))
+        wet = np.ones((ny, nx), bool) if sea is None else sea.astype(bool, copy=False)
+        kept_wet = wet[tile.keep[1:]]
+        if not kept_wet.any():
+            return {(v, k): np.nan for v in self.layout.variables for k in self.wanted.kinds}
+        problem, flips = _ascending(self._problem(tile, inputs, wet, words))
+        arrays = self._estimate(problem).arrays()
+        for key, array in arrays.items():
+            solved = _turn(array, flips)
+            if not np.isfinite(solved[..., kept_wet]).all():
+                raise DataError(
+                    f"method={self.method.name!r} gave values that are not finite in {words}. "
+                    "Check its options and the range of the values there."
+                )
+            arrays[key] = np.where(kept_wet, solved, np.nan)
+        if self.keep_observed:
+            self._copy_observations(tile, inputs, kept_wet, arrays)
+        return arrays
+
+    def _copy_observations(
+        self,
+        tile: Tile,
+        inputs: Mapping[Role, np.ndarray],
+        wet: np.ndarray,
+        arrays: dict[Key, Any],
+    ) -> None:
+        """Put the observations of sources on the state's own cells into the mean."""
+        for k, source in enumerate(self.layout.sources):
+            if source.direct:
+                seen = inputs["values", str(k)][tile.keep]
+                mean = arrays[source.variable, "mean"].astype(self.dtypes[source.variable])
+                arrays[source.variable, "mean"] = np.where(np.isfinite(seen) & wet, seen, mean)
+
+    def _estimate(self, problem: Problem) -> Estimate:
+        from torch.linalg import LinAlgError
+
+        with occupy(self.device) as device:
+            try:
+                return self.method.solve(problem, self.wanted, device)
+            except (ArithmeticError, LinAlgError) as error:  # how solvers say it, and torch
+                raise DataError(
+                    f"method={self.method.name!r} found no solution for "
+                    f"{problem.place.words}. {error} Raise noise=, or shorten the scales."
+                ) from error
+
+    def _problem(
+        self, tile: Tile, inputs: Mapping[Role, np.ndarray], wet: np.ndarray, words: str
+    ) -> Problem:
+        grid = self.layout.grid
+        here = grid.cut(*tile.read)
+        cells = _numbered(tile.read, grid)
+        period = grid.x.size if grid.periodic else None
+        sources = []
+        for k, spec in enumerate(self.layout.sources):
+            values = inputs["values", str(k)]
+            noise = inputs.get(("noise", str(k)), spec.noise)
+            if spec.own_grid:
+                found = self._cut(tile, spec, self.covers[str(k)], here)
+                if found is None:  # the tile lies where the source has no cell
+                    continue
+                sources.append(replace(found, values=values, noise=noise))
+            else:
+                values = np.where(wet, values, np.nan)
+                at_place = replace(spec, grid=here, cells=cells, period=period)
+                sources.append(replace(at_place, values=values, noise=noise))
+        return Problem(
+            variables=self.layout.variables,
+            grid=here,
+            sea=wet,
+            sources=tuple(sources),
+            backgrounds={n: a for (role, n), a in inputs.items() if role == "background"},
+            place=Place(cells, tile.keep, words, period),
+        )
+
+    def _cut(self, tile: Tile, spec: Source, covers: Covers, here: Grid) -> Source | None:
+        """A source's own cells on a tile, its longitudes shifted to lie with the tile's."""
+        read = [
+            cells if one is None else one.read(start, len(cells))
+            for one, start, cells in zip(covers, tile.start, tile.read, strict=True)
+        ]
+        if not all(len(cells) for cells in read):
+            return None
+        grid = spec.grid.cut(read[0], read[1], read[2])
+        if grid.geographic and grid.x.size:
+            apart = 0.5 * (here.x[0] + here.x[-1] - grid.x[0] - grid.x[-1])
+            grid = replace(grid, x=grid.x + FULL_CIRCLE * round(apart / FULL_CIRCLE))
+        period = spec.grid.x.size if spec.grid.periodic else None
+        cells = _numbered((read[0], read[1], read[2]), spec.grid)
+        return replace(spec, grid=grid, cells=cells, period=period)
+
+
+def _numbers(grid: Grid) -> tuple[Any, ...]:
+    return (grid.time, grid.y, grid.x, grid.geographic, grid.periodic)
+
+
+def _flips(grid: Grid) -> tuple[int, ...]:
+    """The axes along which coordinates descend."""
+    return tuple(a for a, c in ((1, grid.y), (2, grid.x)) if c[0] > c[-1])
+
+
+def _turn(array: np.ndarray, flips: tuple[int, ...]) -> np.ndarray:
+    """An array on (..., time, y, x) or (y, x), flipped along some of (time, y, x)."""
+    axes = tuple(array.ndim - 3 + a for a in flips)
+    return np.ascontiguousarray(np.flip(array, axes)) if axes else array
+
+
+def _turned_grid(grid: Grid) -> Grid:
+    flips = _flips(grid)
+    y = grid.y[::-1] if 1 in flips else grid.y
+    x = grid.x[::-1] if 2 in flips else grid.x
+    return replace(grid, y=y, x=x)
+
+
+def _turned_cells(cells: Any, flips: tuple[int, ...]) -> Any:
+    return tuple(c[::-1] if a in flips else c for a, c in enumerate(cells))
+
+
+def _ascending(problem: Problem) -> tuple[Problem, tuple[int, ...]]:
+    """The problem with y and x ascending, and the axes of its solution to turn back."""
+    flips = _flips(problem.grid)
+    sources = []
+    for source in problem.sources:
+        turn = _flips(source.grid)
+        noise = source.noise
+        sources.append(
+            replace(
+                source,
+                grid=_turned_grid(source.grid),
+                values=_turn(source.values, turn),
+                noise=_turn(noise, turn) if isinstance(noise, np.ndarray) else noise,
+                cells=_turned_cells(source.cells, turn),
+            )
+        )
+    keep, shape = list(problem.place.keep), problem.grid.shape
+    for a in flips:
+        keep[a] = slice(shape[a] - keep[a].stop, shape[a] - keep[a].start)
+    place = replace(
+        problem.place,
+        cells=_turned_cells(problem.place.cells, flips),
+        keep=(keep[0], keep[1], keep[2]),
+    )
+    turned = replace(
+        problem,
+        grid=_turned_grid(problem.grid),
+        sea=_turn(problem.sea, flips),
+        sources=tuple(sources),
+        backgrounds={v: _turn(a, flips) for v, a in problem.backgrounds.items()},
+        place=place,
+    )
+    return turned, flips
+
+
+def _numbered(read: Any, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers of the tile's cells, counted from the lowest coordinate.
+
+    Along a descending axis the last cell is number zero, so that turned data
+    draw the same noise.
+    """
+    numbers = []
+    for cells, axis in zip(read, (grid.time, grid.y, grid.x), strict=True):
+        descending = axis.size > 1 and axis[0] > axis[-1]
+        numbers.append(axis.size - 1 - cells if descending else cells)
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _words(grid: Grid, tile: Tile) -> str:
+    t, y, x = (c[r] for c, r in zip((grid.time, grid.y, grid.x), tile.read, strict=True))
+    unit = "°" if grid.geographic else " km"
+    return (
+        f"days {t[0]:g} to {t[-1]:g}, "
+        f"y {y[0]:g} to {y[-1]:g}{unit}, x {x[0]:g} to {x[-1]:g}{unit}"
+    )

@@ -1,0 +1,86 @@
+"""The tiles that a verb uses: what the method wants, or what the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from xinverse.errors import TileError
+from xinverse.methods.base import Method
+from xinverse.methods.problem import Layout
+from xinverse.options import get_option
+from xinverse.tiling.plan import Plan, plan
+
+__all__ = ["plan_for"]
+
+
+def plan_for(method: Method, layout: Layout, tile: Any = "auto") -> Plan:
+    """The tiles of a method on a grid: a function of these alone, never of chunks.
+
+    Parameters
+    ----------
+    method : Method
+        Says which core and halo it wants.
+    layout : Layout
+        The grid, and what observes it.
+    tile : "auto", Plan, or mapping of "time", "y", "x" to int
+        ``"auto"`` fits the option ``memory_budget``; a mapping sets the longest
+        core along some axes; a plan is taken as it is.
+
+    Raises
+    ------
+    TileError
+        If the tile was not understood, or needs more than the memory budget.
+    """
+    budget, grid = get_option("memory_budget"), layout.grid
+    per_cell = method.bytes_per_cell * len(layout.variables)
+    if isinstance(tile, Plan):
+        sizes = tuple(a.size for a in tile.axes)
+        if sizes != grid.shape:
+            raise TileError(
+                f"The plan is for a grid of {sizes} cells along (time, y, x); this one has "
+                f"{grid.shape}. Make one for it with xinverse.plan_tiles."
+            )
+        if tile.axes[2].periodic and not grid.periodic:
+            raise TileError(
+                "The plan wraps along x, and this grid does not go round the globe. Make a "
+                "plan for it with xinverse.plan_tiles."
+            )
+        return _within(budget, tile, per_cell)
+    wanted = method.footprint(layout, budget / len(layout.variables))
+    core = list(wanted.core)
+    reason = f"auto: {wanted.reason}"
+    if not isinstance(tile, str) or tile != "auto":
+        roles = ("time", "y", "x")
+        if not isinstance(tile, Mapping) or not set(tile) <= set(roles):
+            raise TileError(
+                f"tile={tile!r}: expected 'auto', a Plan, or cells of the core along some of "
+                "'time', 'y' and 'x', such as {'time': 30, 'y': 128, 'x': 128}."
+            )
+        for role, cells in tile.items():
+            if isinstance(cells, bool) or not isinstance(cells, int | np.integer) or cells < 1:
+                raise TileError(
+                    f"tile[{role!r}]={cells!r}: expected a number of cells above 0."
+                )
+            core[roles.index(role)] = min(int(cells), grid.shape[roles.index(role)])
+        reason = "core as given"
+    longest = (core[0], core[1], core[2])
+    tiles = plan(grid.shape, longest, wanted.halo, periodic=grid.periodic, reason=reason)
+    return _within(budget, tiles, per_cell)
+
+
+def _within(budget: float, tiles: Plan, bytes_per_cell: float) -> Plan:
+    """The plan, if one of its tiles fits the memory budget."""
+    needed = float(np.prod(tiles.shape)) * bytes_per_cell
+    if needed > budget:
+        t, y, x = tiles.shape
+        halo = tuple(axis.halo for axis in tiles.axes)
+        raise TileError(
+            f"A tile of {t} x {y} x {x} cells (time, y, x), its halo of {halo} on each side "
+            f"included, would take about {needed / 2**20:.3g} MiB, and the memory budget is "
+            f"{budget / 2**20:.3g} MiB. Give shorter tile= or scales, or raise the budget: "
+            f"xinverse.set_options(memory_budget='{np.ceil(needed / 2**30):.0f} GiB')."
+        )
+    return tiles

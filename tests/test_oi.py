@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from problems import one_source
 
 import xinverse
 import xinverse.solvers.gaussian_posterior as solver_module
-from problems import one_source
 from xinverse.errors import DataError, GridError, OptionError
 from xinverse.fields.grid import Grid
 from xinverse.methods.oi import COVARIANCES, TEMPORAL, OptimalInterpolation, posterior
-from xinverse.methods.problem import Layout, Problem, Wanted
+from xinverse.methods.problem import Layout, Problem, Source, Wanted
 from xinverse.methods.tile_statistics import anomalies, spread_of
 
 CPU = torch.device("cpu")
@@ -86,11 +86,22 @@ def make_problem(y: np.ndarray, grid: Grid | None = None, **changes) -> Problem:
     return one_source(y, grid, **changes)
 
 
-def solve(
-    problem: Problem, wanted: Wanted = Wanted(error=True), **options
-) -> tuple[np.ndarray, np.ndarray]:
-    found = OptimalInterpolation(**options).solve(problem, wanted, CPU)
-    return found.mean["sla"], found.error.get("sla")
+def solve(problem: Problem, **options) -> np.ndarray:
+    """Mean and error."""
+    found = OptimalInterpolation(**options).solve(problem, Wanted(error=True), CPU)
+    assert not found.members
+    return np.stack([found.mean["sla"], found.error["sla"]])
+
+
+def draw(problem: Problem, members: int, **options) -> np.ndarray:
+    """Members, and nothing else besides the mean."""
+    found = OptimalInterpolation(**options).solve(problem, Wanted(members=members), CPU)
+    assert not found.error
+    return found.members["sla"]
+
+
+def layout(grid: Grid) -> Layout:
+    return Layout(("sla",), grid, (Source("sla", grid),))
 
 
 def labelled(y: np.ndarray, **coords) -> xr.DataArray:
@@ -155,7 +166,11 @@ def test_without_options_the_tile_tells_noise_variance_and_level():
     values = y[np.isfinite(y)]
     noise = 0.1 * values.std()
     expected = textbook(
-        y, OptimalInterpolation(), variance=values.var() - noise**2, noise=noise, level=values.mean()
+        y,
+        OptimalInterpolation(),
+        variance=values.var() - noise**2,
+        noise=noise,
+        level=values.mean(),
     )
     assert np.abs(out["sla"].values - expected[0]).max() < 1e-4 * values.std()
     assert np.abs(out["sla_error"].values - expected[1]).max() < 1e-3 * values.std()
@@ -222,7 +237,12 @@ def test_a_grid_in_kilometres_and_irregular_dates():
     problem = make_problem(y, grid=Grid(*coordinates, False, False))
     mean, error = solve(problem, noise=0.1, variance=0.25, background=0.0, **SCALES)
     expected = textbook(
-        y, OptimalInterpolation(**SCALES), variance=0.25, noise=0.1, level=0.0, coordinates=coordinates
+        y,
+        OptimalInterpolation(**SCALES),
+        variance=0.25,
+        noise=0.1,
+        level=0.0,
+        coordinates=coordinates,
     )
     assert np.abs(mean - expected[0]).max() < 1e-4 * 0.5
     assert np.abs(error - expected[1]).max() < 1e-3 * 0.5
@@ -230,15 +250,15 @@ def test_a_grid_in_kilometres_and_irregular_dates():
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_which_covariances_need_a_regular_grid(covariance):
-    method, options = OptimalInterpolation(), OptimalInterpolation(covariance=covariance)
+    method = OptimalInterpolation(covariance=covariance)
     regular = make_problem(gappy()).grid
-    method.check(regular, options)
+    method.check(layout(regular))
     irregular = Grid(regular.time, regular.y, np.sort(regular.x**1.1), True, False)
     if covariance == "gaussian":
-        method.check(irregular, options)
+        method.check(layout(irregular))
     else:
         with pytest.raises(GridError, match=f"covariance='{covariance}' needs a regular grid"):
-            method.check(irregular, options)
+            method.check(layout(irregular))
 
 
 # Which way the axes run ----------------------------------------------------------------
@@ -266,7 +286,9 @@ def test_noise_may_be_a_variable():
     da = labelled(y)
     ds = xr.Dataset({"sla": da, "sigma": da.copy(data=np.where(np.isnan(y), np.nan, noise))})
     given = {"variance": 0.25, "background": 0.0, **SCALES}
-    expected = textbook(y, OptimalInterpolation(**SCALES), variance=0.25, noise=noise, level=0.0)
+    expected = textbook(
+        y, OptimalInterpolation(**SCALES), variance=0.25, noise=noise, level=0.0
+    )
     for value in ("sigma", ds.sigma):
         out = xinverse.interpolate(ds, method="oi", error=True, noise=value, **given)
         assert np.abs(out["sla"].values - expected[0]).max() < 1e-4 * 0.5
@@ -280,19 +302,19 @@ def test_noise_that_is_no_number_above_zero_is_an_error(value):
     noise = np.where(np.isfinite(y), 0.1, np.nan)
     noise[tuple(np.argwhere(np.isfinite(y))[3])] = value
     with pytest.raises(DataError, match="noise variable is not a number above 0"):
-        solve(make_problem(y, inputs={"noise": noise}))
+        solve(make_problem(y, noise=noise))
 
 
 def test_a_background_may_be_a_number_or_a_variable():
     y = gappy(level=2.0)
     given = {"noise": 0.1, "variance": 0.25, **SCALES}
     number = solve(make_problem(y), background=2.0, **given)
-    field = solve(make_problem(y, inputs={"background": np.full(SHAPE, 2.0)}), **given)
+    field = solve(make_problem(y, background=np.full(SHAPE, 2.0)), **given)
     np.testing.assert_allclose(field, number, rtol=0, atol=1e-12)
     # A slope that the observations follow is given back where nothing is known.
     slope = 2.0 + 0.1 * np.arange(9) * np.ones(SHAPE)
     follow = np.where(np.isfinite(y), slope, np.nan)
-    mean, _ = solve(make_problem(follow, inputs={"background": slope}), **given)
+    mean, _ = solve(make_problem(follow, background=slope), **given)
     np.testing.assert_allclose(mean, slope, rtol=0, atol=1e-12)
 
 
@@ -300,10 +322,10 @@ def test_a_background_with_holes_in_the_sea_is_an_error():
     holes = np.zeros(SHAPE)
     holes[0, 0, 0] = np.nan
     with pytest.raises(DataError, match="background is not finite everywhere in the sea"):
-        solve(make_problem(gappy(), inputs={"background": holes}))
+        solve(make_problem(gappy(), background=holes))
     land = np.ones(SHAPE[1:], bool)
     land[0, 0] = False
-    mean = solve(make_problem(gappy(), sea=land, inputs={"background": holes}), **SCALES)[0]
+    mean = solve(make_problem(gappy(), sea=land, background=holes), **SCALES)[0]
     assert np.isfinite(mean[:, land]).all()
 
 
@@ -311,7 +333,7 @@ def test_a_background_with_holes_in_the_sea_is_an_error():
 
 
 def test_nothing_observed_and_no_background_is_an_error_that_says_what_to_do():
-    empty = make_problem(np.full(SHAPE, np.nan), where="variable 'sla', days 0 to 4")
+    empty = make_problem(np.full(SHAPE, np.nan), words="variable 'sla', days 0 to 4")
     with pytest.raises(
         DataError, match="Nothing is observed in variable 'sla', days 0 to 4"
     ) as e:
@@ -363,45 +385,49 @@ def test_noise_too_small_to_invert_is_an_error_that_says_what_to_do():
 # What the tile's observations say of signal and noise --------------------------------------
 
 
-def statistics_of(values: list[float], **options):
+def statistics_of(values: list[float], **options) -> tuple[float, np.ndarray]:
+    """Variances of the signal and of the noise."""
     y = np.full(SHAPE, np.nan)
     y[0, 0, : len(values)] = values
     problem = make_problem(y)
     chosen = OptimalInterpolation(**options)
-    _, anomaly = background_and_anomaly(problem, chosen.background)
-    return statistics(problem, anomaly, chosen)
+    centred = anomalies(problem, chosen.background)
+    found = spread_of(problem, centred, "sla", noise=chosen.noise, variance=chosen.variance)
+    (noise_variance,) = found.noise_variance
+    return found.variance, noise_variance
 
 
 def test_statistics_by_default():
-    found = statistics_of([1.0, 3.0])  # of variance 1
-    assert found.variance == pytest.approx(0.99)
-    np.testing.assert_allclose(found.noise_variance, [0.01, 0.01])
+    variance, noise_variance = statistics_of([1.0, 3.0])  # of variance 1
+    assert variance == pytest.approx(0.99)
+    np.testing.assert_allclose(noise_variance, [0.01, 0.01])
 
 
 def test_statistics_from_options():
-    given = statistics_of([1.0, 3.0], noise=0.5, variance=7.0)
-    assert given.variance == 7.0
-    np.testing.assert_allclose(given.noise_variance, 0.25)
-    assert statistics_of([1.0, 3.0], noise=0.6).variance == pytest.approx(0.64)
+    variance, noise_variance = statistics_of([1.0, 3.0], noise=0.5, variance=7.0)
+    assert variance == 7.0
+    np.testing.assert_allclose(noise_variance, [0.25, 0.25])
+    assert statistics_of([1.0, 3.0], noise=0.6)[0] == pytest.approx(0.64)
     # Noise above what the observations vary by: some of it is left to the signal.
-    assert statistics_of([1.0, 3.0], noise=5.0).variance == pytest.approx(0.05)
+    assert statistics_of([1.0, 3.0], noise=5.0)[0] == pytest.approx(0.05)
 
 
 def test_statistics_of_one_observation_or_none():
-    assert statistics_of([2.0], background=0.0).variance == pytest.approx(4.0 * 0.99)
-    assert statistics_of([2.0]).variance > 0
-    nothing = statistics_of([], background=0.0)
-    assert nothing.variance > 0
-    assert nothing.noise_variance.shape == (0,)
+    assert statistics_of([2.0], background=0.0)[0] == pytest.approx(4.0 * 0.99)
+    assert statistics_of([2.0])[0] > 0
+    variance, noise_variance = statistics_of([], background=0.0)
+    assert variance > 0
+    assert noise_variance.shape == (0,)
 
 
 def test_statistics_of_a_noise_variable():
     y = gappy()
     noise = np.full(SHAPE, 0.2)
-    problem = make_problem(y, inputs={"noise": noise})
-    _, anomaly = background_and_anomaly(problem, None)
-    found = statistics(problem, anomaly, OptimalInterpolation())
-    np.testing.assert_allclose(found.noise_variance, 0.04)
+    problem = make_problem(y, noise=noise)
+    found = spread_of(problem, anomalies(problem, None), "sla", noise=None, variance=None)
+    (noise_variance,) = found.noise_variance
+    assert noise_variance.shape == (np.isfinite(y).sum(),)
+    np.testing.assert_allclose(noise_variance, 0.04)
     assert found.variance == pytest.approx(np.nanvar(y) - 0.04)
 
 
@@ -411,24 +437,23 @@ def test_statistics_of_a_noise_variable():
 def test_members_scatter_about_the_mean_by_the_error():
     y = gappy(share=0.1)
     members = 40
-    names = ("mean", "error", *(f"member {k}" for k in range(members)))
     given = {"noise": 0.1, "variance": 0.25, "background": 0.0}
-    mean, error, *drawn = solve(
-        make_problem(y, outputs=names), length_scale=40.0, time_scale=1.0, **given
-    )
-    scaled = (np.stack(drawn) - mean) / error
+    method = OptimalInterpolation(length_scale=40.0, time_scale=1.0, **given)
+    found = method.solve(make_problem(y), Wanted(error=True, members=members), CPU)
+    assert found.members["sla"].shape == (members, *SHAPE)
+    scaled = (found.members["sla"] - found.mean["sla"]) / found.error["sla"]
     assert np.abs(scaled.mean(0)).max() < 5 / np.sqrt(members)
     assert np.abs(scaled.std(0) - 1).max() < 5 / np.sqrt(2 * members)
     assert scaled.std() == pytest.approx(1, abs=0.05)
 
 
 def test_members_are_a_function_of_the_seed_and_their_number():
-    y, names = gappy(), ("member 0", "member 1")
-    both = solve(make_problem(y, outputs=names), noise=0.1, **SCALES)
+    problem = make_problem(gappy())
+    both = draw(problem, 2, noise=0.1, **SCALES)
     assert np.abs(both[0] - both[1]).max() > 0.05
-    alone = solve(make_problem(y, outputs=names[1:]), noise=0.1, **SCALES)
-    np.testing.assert_array_equal(alone[0], both[1])
-    other = solve(make_problem(y, outputs=names), noise=0.1, seed=1, **SCALES)
+    more = draw(problem, 3, noise=0.1, **SCALES)
+    np.testing.assert_array_equal(more[:2], both)
+    other = draw(problem, 2, noise=0.1, seed=1, **SCALES)
     assert np.abs(other - both).max() > 0.05
 
 
@@ -439,10 +464,9 @@ def test_members_of_tiles_that_overlap_agree():
         nt, ny, nx = SHAPE
         y = np.full(SHAPE, np.nan)
         cells = (np.arange(nt), np.arange(ny), np.arange(first, first + nx))
-        problem = make_problem(y, cells=cells, outputs=("member 0",), period=12)
-        return solve(
-            problem, background=0.0, variance=1.0, noise=0.1, length_scale=40.0, time_scale=2.0
-        )[0]
+        problem = make_problem(y, cells=cells, period=12)
+        given = {"length_scale": 40.0, "time_scale": 2.0}
+        return draw(problem, 1, background=0.0, variance=1.0, noise=0.1, **given)[0]
 
     a, b, over_the_edge = tile(0), tile(3), tile(12)
     np.testing.assert_allclose(a[..., 3:], b[..., :-3], rtol=0, atol=2e-2)
@@ -465,20 +489,15 @@ def known() -> tuple[np.ndarray, np.ndarray, Problem]:
     truth = 0.2 * np.einsum("ta,yb,xc,abc->tyx", *roots, rng.standard_normal((t, j, i)))
     y = truth + 0.02 * rng.standard_normal(truth.shape)
     y = np.where(rng.random(truth.shape) < 0.1, y, np.nan)
-    problem = make_problem(
-        y,
-        grid=Grid(*axes, False, False),
-        sea=np.ones((j, i), bool),
-        outputs=("mean",),
-    )
-    return truth, y, problem
+    return truth, y, make_problem(y, grid=Grid(*axes, False, False))
 
 
 def test_a_fit_finds_the_scales_and_maps_better_than_wrong_ones(known):
     truth, _, problem = known
     wrong = {"length_scale": 150.0, "time_scale": 2.0, "background": 0.0}
-    _, anomaly = background_and_anomaly(problem, 0.0)
-    solved, _, options = posterior(problem, OptimalInterpolation(fit=True, **wrong), anomaly, CPU)
+    method = OptimalInterpolation(fit=True, **wrong)
+    found = posterior(problem, method, anomalies(problem, 0.0), CPU)
+    solved, options = found.solved, found.options
     assert options.length_scale == pytest.approx(60.0, rel=0.3)
     assert options.time_scale == pytest.approx(5.0, rel=0.3)
     assert float(solved.noise_variance.mean()) ** 0.5 == pytest.approx(0.02, rel=0.3)
@@ -539,7 +558,9 @@ def test_options_out_of_range_are_errors_that_say_what_was_expected(option, valu
 
 
 def test_numbers_of_numpy_are_numbers():
-    options = OptimalInterpolation(length_scale=np.float32(80), time_scale=np.int64(5), seed=np.int32(2))
+    options = OptimalInterpolation(
+        length_scale=np.float32(80), time_scale=np.int64(5), seed=np.int32(2)
+    )
     assert replace(options, noise=np.float64(0.1)).noise == 0.1
 
 
@@ -547,11 +568,12 @@ def test_the_tile_has_a_halo_of_two_scales_and_is_a_function_of_the_grid():
     grid = Grid(
         np.arange(200.0), 30 + 0.25 * np.arange(120), 0.25 * np.arange(1440), True, True
     )
-    method = OptimalInterpolation()
-    footprint = method.footprint(grid, OptimalInterpolation(**SCALES), None, 2**28)
+    method = OptimalInterpolation(**SCALES)
+    footprint = method.footprint(layout(grid), 2**28)
     assert footprint.halo[0] == 6
     assert footprint.halo[1] == np.ceil(140 / (0.25 * KM))
     assert footprint.halo[2] >= footprint.halo[1]
-    wider = method.footprint(grid, OptimalInterpolation(length_scale=140.0, time_scale=6.0), None, 2**28)
+    longer = OptimalInterpolation(length_scale=140.0, time_scale=6.0)
+    wider = longer.footprint(layout(grid), 2**28)
     assert all(b > a for a, b in zip(footprint.halo, wider.halo, strict=True))
-    assert footprint == method.footprint(grid, OptimalInterpolation(**SCALES), None, 2**28)
+    assert footprint == method.footprint(layout(grid), 2**28)

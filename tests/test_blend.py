@@ -54,10 +54,17 @@ def test_tiles_that_agree_are_joined_to_what_they_agree_on(cut):
     field = np.random.default_rng(0).normal(size=(2, *sizes(cut)))
 
     def solve(tile, inputs):
-        return inputs["y"][None][(..., *tile.keep)]
+        kept = inputs["y"][(..., *tile.keep)]
+        return {"once": kept, "twice": np.stack([kept, 2 * kept])}
 
-    joined = solve_eagerly(cut, solve, {"y": field}, 1, field.dtype)
-    np.testing.assert_allclose(joined[0], field, rtol=0, atol=1e-12)
+    outputs = {"once": ((), field.dtype), "twice": ((2,), np.dtype("f4"))}
+    joined = solve_eagerly(cut, solve, {"y": field}, outputs, field)
+    assert list(joined) == ["once", "twice"]
+    assert [array.dtype for array in joined.values()] == ["f8", "f4"]
+    np.testing.assert_allclose(joined["once"], field, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        joined["twice"], np.stack([field, 2 * field]), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_tile_counts_fully_in_its_core_and_half_at_its_edge():

@@ -7,11 +7,13 @@ import pytest
 import torch
 import xarray as xr
 from dask_counting import raise_if_dask_computes
+from problems import one_source
 
 import xinverse
 from xinverse.errors import GridError, OptionError, UnitsError, WeightsError
+from xinverse.fields.grid import Grid
 from xinverse.learning.network import FourDVarNet
-from xinverse.methods.base import Problem
+from xinverse.methods.problem import Problem
 from xinverse.methods.windows import window_starts
 from xinverse.osse import observe
 from xinverse.osse.nature import Ocean, nature_runs
@@ -134,8 +136,8 @@ def test_a_day_is_solved_about_twice():
     def problem(days: int, first: int, keep: slice) -> Problem:
         empty = np.zeros((days, 2, 2))
         cells = (np.arange(first, first + days), np.arange(2), np.arange(2))
-        sea = np.ones((2, 2), bool)
-        return Problem(empty, None, sea, {}, cells, (keep, slice(0, 2), slice(0, 2)))
+        grid = Grid(cells[0].astype(float), np.arange(2.0), np.arange(2.0), True, False)
+        return one_source(empty, grid, cells=cells, keep=(keep, slice(0, 2), slice(0, 2)))
 
     whole = window_starts(problem(100, 0, slice(0, 100)), 11, 5, slice(0, 100))
     solved = np.zeros(100, int)
@@ -199,7 +201,7 @@ def test_half_of_the_precision_moves_a_map_by_thousandths(l3):
 def test_options_are_checked(l3):
     with pytest.raises(OptionError, match="gives no error"):
         l3.ssh.inverse.interpolate(method="4dvarnet", error=True)
-    with pytest.raises(OptionError, match="passes=0: expected a number of times, 1 or more"):
+    with pytest.raises(OptionError, match="passes=0: expected a number of passes, 1 or more"):
         xinverse.interpolate(l3.ssh, "4dvarnet", passes=0)
     with pytest.raises(OptionError, match="stride"):
         l3.ssh.inverse.interpolate(method="4dvarnet", stride=0)

@@ -241,12 +241,20 @@ def test_the_two_layers_are_what_they_say():
         np.testing.assert_array_equal(inputs["y"][0], cells[0][np.ix_(*tile.read)])
         np.testing.assert_array_equal(inputs["sea"], cells[0, 0][np.ix_(*tile.read[1:])])
         asked.append(tile.index)
-        return np.stack([inputs["y"], -inputs["y"]])[(..., *tile.keep)]
+        kept = inputs["y"][(..., *tile.keep)]
+        return {"same": kept, "both": np.stack([kept, -kept])}
 
     y = da.from_array(cells, chunks=(1, 4, 3, 5))
     sea = da.from_array(cells[0, 0], chunks=(4, 9))
-    up, down = solve_lazily(tiles, solve, {"y": y, "sea": sea}, 2, y.dtype, token="numbers")
+    outputs = {"same": ((), y.dtype), "both": ((2,), np.dtype("f4"))}
+    inputs = {"y": y, "sea": sea}
+    found = solve_lazily(tiles, solve, inputs, outputs, y, token="numbers")
+    assert found["same"].chunks == y.chunks
+    assert found["both"].chunks == ((1, 1), *y.chunks)
+    assert found["both"].dtype == "f4"
     with dask.config.set(scheduler="synchronous"):
-        both = dask.compute(up, down)
-    np.testing.assert_allclose(both, [cells, -cells], rtol=0, atol=1e-9)
+        same, both = dask.compute(found["same"], found["both"])
+    np.testing.assert_allclose(same, cells, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(both.dtype, np.dtype("f4"))
+    np.testing.assert_allclose(both, [cells, -cells], rtol=1e-6, atol=1e-9)
     assert sorted(asked) == list(tiles.indices())

@@ -405,10 +405,11 @@ POSITIVE = ("length_scale", "memory", "error_scale", "tolerance", "iterations")
 @given(name=st.sampled_from([*POSITIVE, "rossby_radius", "resolution"]), value=NOT_ABOVE_ZERO)
 def test_numbers_of_4dvar_are_above_zero(name, value):
     if value is None and name in ("rossby_radius", "resolution"):
-        assert getattr(find("4dvar").options({}), name) is None
+        assert getattr(find("4dvar").made({}), name) is None
         return
-    with pytest.raises(OptionError, match=f"{name}=.*: expected a number above 0"):
-        find("4dvar").options({name: value})
+    expected = "a whole number, 1 or more" if name == "iterations" else "a number above 0"
+    with pytest.raises(OptionError, match=f"{name}=.*: expected {expected}"):
+        find("4dvar").made({name: value})
 
 
 @pytest.mark.parametrize(
@@ -695,10 +696,10 @@ def test_a_tile_of_fewer_maps_or_cells_than_modes_says_where():
         ({"rounds": 0}, "rounds=0: expected a whole number, 1 or more"),
         ({"iterations": -1}, "iterations=-1: expected a whole number, 1 or more"),
         ({"anderson": -1}, "anderson=-1: expected a whole number, 0 or more"),
-        ({"tolerance": 0}, "tolerance=0: expected a number between 0 and 1"),
-        ({"tolerance": 1}, "tolerance=1: expected a number between 0 and 1"),
-        ({"tolerance": "1"}, "tolerance='1': expected a number between 0 and 1"),
-        ({"tolerance": math.nan}, "tolerance=nan: expected a number between 0 and 1"),
+        ({"tolerance": 0}, "tolerance=0: expected a number above 0 and below 1"),
+        ({"tolerance": 1}, "tolerance=1: expected a number above 0 and below 1"),
+        ({"tolerance": "1"}, "tolerance='1': expected a number above 0 and below 1"),
+        ({"tolerance": math.nan}, "tolerance=nan: expected a number above 0 and below 1"),
     ],
 )
 def test_the_fixed_point_says_what_is_wrong_with_its_options(options, text):

@@ -15,10 +15,11 @@ import xinverse
 from xinverse.errors import TileError
 from xinverse.fields.grid import Grid
 from xinverse.methods.oi import OptimalInterpolation
+from xinverse.methods.problem import Layout, Source
 from xinverse.methods.registry import find
 from xinverse.tiling import Plan, plan
 from xinverse.tiling.axis import AxisPlan
-from xinverse.verbs.prepare import plan_for
+from xinverse.verbs.tiles import plan_for
 
 
 @st.composite
@@ -190,11 +191,11 @@ def grids(draw: st.DrawFn) -> Grid:
 def test_the_automatic_tile_is_within_the_memory_budget_or_refused(
     grid, length_scale, time_scale, budget
 ):
-    method = find("oi")
-    options = method.options({"length_scale": length_scale, "time_scale": time_scale})
+    method = find("oi").made({"length_scale": length_scale, "time_scale": time_scale})
+    layout = Layout(("sla",), grid, (Source("sla", grid),))
     with xinverse.set_options(memory_budget=budget):
         try:
-            cut = plan_for(method, grid, options, None)
+            cut = plan_for(method, layout)
         except TileError:
             event("refused")
             return

@@ -17,7 +17,8 @@ import xinverse
 from xinverse.errors import OptionError, UnitsError, WeightsError
 from xinverse.learning import ReferenceFourDVarNet
 from xinverse.methods.base import Footprint
-from xinverse.methods.reference import ReferenceMethod, ReferenceOptions
+from xinverse.methods.problem import Layout, Source
+from xinverse.methods.reference import ReferenceMethod
 from xinverse.model import load_model
 from xinverse.operators import Mask
 
@@ -325,7 +326,8 @@ def test_tiles_are_the_patches_of_the_training(checkpoint, tmp_path, size, tiles
     weights = describe(file, "4dvarnet-reference")
     cells = np.arange(float(size))
     grid = Grid(np.arange(30.0), 38 + 0.1 * cells, 0.1 * cells, geographic=True, periodic=False)
-    found = ReferenceMethod().footprint(grid, ReferenceOptions(), weights, 2**30)
+    layout = Layout(("ssh",), grid, (Source("ssh", grid),))
+    found = ReferenceMethod(weights=weights).footprint(layout, 2**30)
     assert isinstance(found, Footprint)
     cut = plan(grid.shape, found.core, found.halo)
     assert cut.counts == (1, tiles, tiles)

@@ -11,7 +11,7 @@ import copy
 import io
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import pytest
@@ -184,13 +184,16 @@ def test_methods_are_registered_under_their_own_names():
     methods = available()
     assert {"oi", "4dvarnet"} <= set(methods)
     for name, method in methods.items():
-        assert isinstance(method, Method)
+        assert issubclass(method, Method)
+        assert is_dataclass(method)
+        assert method.__dataclass_params__.frozen
         assert method.name == name
         assert method.summary
         assert set(method.gives) <= {"error", "members"}
         assert set(method.regular) <= {"time", "space"}
-        fields = set(getattr(method.options_type, "__dataclass_fields__", {}))
-        assert set(method.field_options) <= fields
+        options = {option.name for option in fields(method)}
+        assert set(method.companions) <= options
+        assert ("weights" in options) == method.learned
 
 
 # The registry itself -------------------------------------------------------------------

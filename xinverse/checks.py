@@ -70,7 +70,8 @@ def check_number(
         and (most is None or number <= most)
     )
     if not within:
-        raise OptionError(f"{name}={value!r}: expected a number {' and '.join(words)}.".strip())
+        expected = f"a number {' and '.join(words)}".strip()
+        raise OptionError(f"{name}={value!r}: expected {expected}.")
 
 
 def check_count(

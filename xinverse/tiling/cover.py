@@ -77,25 +77,28 @@ def cover(
     period : float, optional
         Length after which the source's axis repeats, if it goes round the globe.
     wraps : bool
-        Whether the state's axis goes round the globe too.
+        Whether the state's axis goes round the globe.
     """
     up = state if state[0] < state[-1] else state[::-1]
     there = source if source[0] < source[-1] else source[::-1]
     edges, bounds = cell_edges(up), cell_edges(there)
     size, count = state.size, source.size
-    if period is not None:
-        bounds = np.concatenate([bounds[:-1] + turn * period for turn in range(-3, 4)])
-    if wraps and period is not None:
-        edges = np.concatenate([edges[:-1] - period, edges[:-1], edges + period])
+    low, high = bounds[:-1], bounds[1:]
     tolerance = SAME_EDGE * float(np.diff(bounds).min())
-    first = np.searchsorted(bounds, edges[:-1] + tolerance, side="right") - 1
-    last = np.searchsorted(bounds, edges[1:] - tolerance, side="left")
-    if period is not None:
+    circle = float(edges[-1] - edges[0]) if wraps and period is None else period
+    if circle is not None:  # a region under tiles that wrap lies there once in each turn
+        low, high = (
+            np.concatenate([edge + turn * circle for turn in range(-3, 4)])
+            for edge in (low, high)
+        )
+    if wraps:
+        edges = np.concatenate([edges[:-1] - circle, edges[:-1], edges + circle])
+    first = np.searchsorted(high, edges[:-1] + tolerance, side="right")
+    last = np.searchsorted(low, edges[1:] - tolerance, side="left")
+    if circle is not None:
         first, last = first - 3 * count, last - 3 * count
-    else:
-        first, last = np.clip(first, 0, count), np.clip(last, 0, count)
     if source[0] > source[-1]:
         first, last = count - last, count - first
     if state[0] > state[-1]:
         first, last = first[::-1], last[::-1]
-    return Cover(first, last, size, count, wraps and period is not None)
+    return Cover(first, last, size, count, wraps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from itertools import pairwise
 
 import dask
 import dask.array as da
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from dask_counting import raise_if_dask_computes
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from strategies import Layout, build
 
 from xinverse.errors import DataError
 from xinverse.tiling import Plan, plan
+from xinverse.tiling.cover import cover
+from xinverse.tiling.eager import solve_eagerly
 from xinverse.tiling.graph import solve_lazily
 
 SHAPE = (6, 10, 14)
@@ -258,3 +261,129 @@ def test_the_two_layers_are_what_they_say():
     np.testing.assert_array_equal(both.dtype, np.dtype("f4"))
     np.testing.assert_allclose(both, [cells, -cells], rtol=1e-6, atol=1e-9)
     assert sorted(asked) == list(tiles.indices())
+
+
+# Inputs on another grid, and blocks that are cut first -------------------------------------
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Plan, dict[str, tuple[tuple[int, ...], ...]]]:
+    """A plan of any kind, and chunks for a field, a map and a field on a coarser grid."""
+    shape = (draw(st.integers(1, 5)), draw(st.integers(1, 8)), draw(st.sampled_from([6, 12])))
+    periodic = draw(st.booleans())
+    core = tuple(draw(st.integers(1, n)) for n in shape)
+    halo = tuple(draw(st.integers(0, n)) for n in shape)
+
+    def chunks(lengths: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        found = []
+        for n in lengths:
+            ends = sorted(draw(st.sets(st.integers(0, n), max_size=3)) | {0, n})
+            found.append(tuple(b - a for a, b in pairwise(ends)) or (0,))
+        return tuple(found)
+
+    coarse = (shape[0], 3, 4)
+    return plan(shape, core, halo, periodic=periodic), {
+        "field": chunks(shape),
+        "map": chunks(shape[1:]),
+        "coarse": chunks(coarse),
+    }
+
+
+@given(problem=problems())
+@settings(max_examples=60)
+def test_blocks_that_are_cut_first_give_what_joined_blocks_do(problem):
+    """Tiles that wrap, and one tile round the globe that reads its ends twice."""
+    tiles, chunks = problem
+    shape = tuple(axis.size for axis in tiles.axes)
+    cells = np.arange(2.0 * np.prod(shape)).reshape(2, *shape)
+
+    def solve(tile, inputs):
+        expected = cells[(slice(0, 1), *np.ix_(*tile.read))]
+        if inputs["field"][0, 0, 0, 0] >= cells[1].min():
+            expected = expected + cells[1].min()
+        np.testing.assert_array_equal(inputs["field"], expected)
+        np.testing.assert_array_equal(inputs["map"], cells[0, 0][np.ix_(*tile.read[1:])])
+        return {"same": inputs["field"][(..., *tile.keep)]}
+
+    field = da.from_array(cells, chunks=((1, 1), *chunks["field"]))
+    inputs = {"field": field, "map": da.from_array(cells[0, 0], chunks=chunks["map"])}
+    outputs = {"same": ((), field.dtype)}
+    found = solve_lazily(tiles, solve, inputs, outputs, field, token="cells")["same"]
+    assert found.chunks == field.chunks
+    with dask.config.set(scheduler="synchronous"):
+        np.testing.assert_allclose(found.compute(), cells, rtol=0, atol=1e-9)
+
+
+@given(problem=problems(), apart=st.sampled_from([0.0, 0.4, 1.0, 20.0]), lazy=st.booleans())
+@settings(max_examples=60)
+def test_an_input_on_another_grid_gives_the_numbers_of_the_eager_way(problem, apart, lazy):
+    """The grids may lie beside each other; then a tile gets an input without a cell."""
+    tiles, chunks = problem
+    shape = tuple(axis.size for axis in tiles.axes)
+    (nt, ny, nx), periodic = shape, tiles.axes[2].periodic
+    rng = np.random.default_rng(0)
+    field, coarse = rng.normal(size=shape), rng.normal(size=(nt, 3, 4))
+    y, x = np.arange(max(ny, 2)) + 0.5, 360 / nx * (np.arange(nx) + 0.5)
+    ways = (
+        None,
+        cover(y, apart * ny + max(ny, 2) / 3 * (np.arange(3) + 0.5)),
+        cover(x, 90 * (np.arange(4) + 0.5) - 180, period=360.0, wraps=periodic),
+    )
+    read = []
+
+    def solve(tile, inputs):
+        along = [
+            way.read(start, len(cells))
+            for way, start, cells in zip(ways[1:], tile.start[1:], tile.read[1:], strict=True)
+        ]
+        expected = coarse[np.ix_(tile.read[0], *along)]
+        np.testing.assert_array_equal(inputs["coarse"], expected)
+        read.append(expected.size)
+        kept = inputs["field"][tile.keep]
+        return {"sum": kept + 3 * inputs["coarse"].sum()}
+
+    inputs, covers = {"field": field, "coarse": coarse}, {"coarse": ways}
+    outputs = {"sum": ((), field.dtype)}
+    expected = solve_eagerly(tiles, solve, inputs, outputs, field, covers=covers)["sum"]
+    event(f"tiles without a cell: {0 in read}")
+    like = da.from_array(field, chunks=chunks["field"])
+    given_ = {"field": like, "coarse": da.from_array(coarse, chunks=chunks["coarse"])}
+    given_ = given_ if lazy else {"field": like, "coarse": coarse}
+    found = solve_lazily(tiles, solve, given_, outputs, like, token="two", covers=covers)["sum"]
+    with dask.config.set(scheduler="synchronous"):
+        np.testing.assert_allclose(found.compute(), expected, rtol=0, atol=1e-9)
+
+
+def test_outputs_may_have_chunks_of_their_own():
+    cells = np.arange(np.prod(SHAPE), dtype="f8").reshape(SHAPE)
+    tiles = plan(SHAPE, (3, 5, 5), (1, 2, 4))
+    field = da.from_array(cells, chunks=(4, 3, 5))
+    chunks = ((2, 4), (10,), (1, 6, 7))
+
+    def solve(tile, inputs):
+        return {"same": inputs["y"][tile.keep]}
+
+    how = {"like": field, "token": "own", "chunks": chunks}
+    outputs = {"same": ((), field.dtype)}
+    found = solve_lazily(tiles, solve, {"y": field}, outputs, **how)["same"]
+    assert found.chunks == chunks
+    np.testing.assert_allclose(found, cells, rtol=0, atol=1e-9)
+
+
+# Members -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extra", [(), ("depth",)])
+def test_members_are_one_array_and_those_of_the_eager_way(extra):
+    data = sea_level(extra=extra, order=("time", *extra, "lat", "lon"))
+    asked = OPTIONS | {"members": 3, "noise": 2.0, "error": True}
+    expected = data.inverse.interpolate(**asked).sla_members
+    lazy = data.chunk({"time": 4, "lat": 3, "lon": 14, **dict.fromkeys(extra, 1)})
+    with raise_if_dask_computes():
+        found = lazy.inverse.interpolate(**asked).sla_members
+    assert found.dims == expected.dims == ("member", *data.dims)
+    assert found.chunks == ((1, 1, 1), *lazy.chunks)
+    assert found.dtype == expected.dtype == data.dtype
+    assert_equal(found, expected)
+    assert_equal(found.isel(member=1), expected.isel(member=1))
+    assert float(abs(expected[0] - expected[1]).max()) > 0.1 * float(expected.std())

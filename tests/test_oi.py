@@ -473,6 +473,124 @@ def test_members_of_tiles_that_overlap_agree():
     np.testing.assert_array_equal(a, over_the_edge)
 
 
+# Several variables -------------------------------------------------------------------------
+
+
+def textbook_of_two(
+    fields: dict[str, np.ndarray], method: OptimalInterpolation, deviations: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and error of two variables without a background, dense, in float64."""
+    middle = np.deg2rad(0.5 * (LATITUDE[0] + LATITUDE[-1]))
+    coordinates = (np.arange(SHAPE[0]), LATITUDE * KM, LONGITUDE * KM * np.cos(middle))
+    t, km_y, km_x = (a.ravel() for a in np.meshgrid(*coordinates, indexing="ij"))
+    distance = np.hypot(km_y[:, None] - km_y, km_x[:, None] - km_x) / method.length_scale
+    lag = np.abs(t[:, None] - t) / method.time_scale
+    shape = space_kernel(method.covariance, distance) * np.exp(-(lag**2))
+    both = np.diag(deviations) @ method.coupling() @ np.diag(deviations)
+    B = np.kron(both, shape)
+    y = np.concatenate([field.ravel() for field in fields.values()])
+    seen = np.isfinite(y)
+    R = method.noise**2 * np.eye(seen.sum())
+    gain = np.linalg.solve(B[seen][:, seen] + R, B[seen]).T
+    mean = (gain @ y[seen]).reshape(2, *SHAPE)
+    error = np.sqrt(np.diag(B) - (gain * B[:, seen]).sum(1)).reshape(2, *SHAPE)
+    return mean, error
+
+
+def two_problems(**fields: np.ndarray) -> Problem:
+    alone = [make_problem(y, name=name) for name, y in fields.items()]
+    sources = tuple(problem.source for problem in alone)
+    return replace(alone[0], variables=tuple(fields), sources=sources)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+@pytest.mark.parametrize("iterate", [False, True], ids=["dense", "iterated"])
+def test_two_variables_together_are_those_of_the_textbook(covariance, iterate, monkeypatch):
+    """One variable is hardly seen, and the other tells where it is."""
+    if iterate:
+        monkeypatch.setattr(solver_module, "DENSE_LIMIT", 10)
+        monkeypatch.setattr(solver_module, "WHOLE_LIMIT", 10)
+    fields = {"u": gappy(), "v": gappy(1, share=0.03)}
+    method = OptimalInterpolation(
+        covariance=covariance,
+        noise=0.1,
+        variance=0.25,
+        background=0.0,
+        correlation=0.8,
+        **SCALES,
+    )
+    found = method.solve(two_problems(**fields), Wanted(error=True), CPU)
+    mean, error = textbook_of_two(fields, method, (0.5, 0.5))
+    for k, name in enumerate(fields):
+        assert np.abs(found.mean[name] - mean[k]).max() < 1e-4 * 0.5
+        assert np.abs(found.error[name] - error[k]).max() < 1e-3 * 0.5
+    alone = replace(method, correlation=None).solve(
+        make_problem(fields["v"], name="v"), Wanted(error=True), CPU
+    )
+    assert (found.error["v"] < alone.error["v"]).all()
+
+
+def test_variables_without_a_correlation_are_solved_as_if_alone():
+    """Each with the level and the variance of its own observations."""
+    fields = {"u": gappy(level=2.0), "v": 30 * gappy(1) - 100}
+    together = OptimalInterpolation(correlation=0, **SCALES).solve(
+        two_problems(**fields), Wanted(error=True), CPU
+    )
+    for name, y in fields.items():
+        mean, error = solve(make_problem(y), **SCALES)
+        deviation = np.nanstd(y)
+        assert np.abs(together.mean[name] - mean).max() < 1e-4 * deviation
+        assert np.abs(together.error[name] - error).max() < 1e-3 * deviation
+
+
+def test_members_of_two_variables_scatter_and_go_together():
+    fields = {"u": gappy(share=0.05), "v": np.full(SHAPE, np.nan)}
+    method = OptimalInterpolation(
+        noise=0.1,
+        variance=0.25,
+        background=0.0,
+        correlation=-0.9,
+        length_scale=40.0,
+        time_scale=1.0,
+    )
+    members = 60
+    found = method.solve(two_problems(**fields), Wanted(error=True, members=members), CPU)
+    scaled = {
+        name: (found.members[name] - found.mean[name]) / found.error[name] for name in fields
+    }
+    for drawn in scaled.values():
+        assert drawn.shape == (members, *SHAPE)
+        assert np.abs(drawn.mean(0)).max() < 5 / np.sqrt(members)
+        assert np.abs(drawn.std(0) - 1).max() < 5 / np.sqrt(2 * members)
+    unseen = found.error["u"] > 0.49  # far from observations, as in the prior
+    assert unseen.sum() > 20
+    shared = (scaled["u"] * scaled["v"])[:, unseen].mean()
+    assert shared == pytest.approx(-0.9, abs=0.1)
+
+
+def test_two_sources_of_one_variable_count_each_with_its_noise():
+    """A cell that both see is seen with the noise of their weighted mean."""
+    one, other = gappy(share=0.5), gappy(1, share=0.5)
+    given = {"variance": 0.25, "background": 0.0, **SCALES}
+    problem = make_problem(one, noise=0.1)
+    second = make_problem(other, noise=0.3).source
+    found = OptimalInterpolation(**given).solve(
+        replace(problem, sources=(problem.source, second)), Wanted(error=True), CPU
+    )
+    weights = np.stack([np.isfinite(one) / 0.1**2, np.isfinite(other) / 0.3**2])
+    total = np.where(weights.sum(0) > 0, weights.sum(0), np.nan)
+    y = (weights * np.nan_to_num([one, other])).sum(0) / total
+    expected = textbook(
+        y,
+        OptimalInterpolation(**SCALES),
+        variance=0.25,
+        noise=np.nan_to_num(total, nan=1.0) ** -0.5,
+        level=0.0,
+    )
+    assert np.abs(found.mean["sla"] - expected[0]).max() < 1e-4 * 0.5
+    assert np.abs(found.error["sla"] - expected[1]).max() < 1e-3 * 0.5
+
+
 # Fit ---------------------------------------------------------------------------------------
 
 

@@ -123,12 +123,13 @@ class Call:
             method=method,
             weights=weights,
             mask=mask,
+            background=options.get("background"),
             **(said or {}),
             error=error or None,
             members=members,
             keep_observed=keep_observed or None,
             tile=None if isinstance(tile, str) else tile,
-            **options,
+            **{name: value for name, value in options.items() if name != "background"},
         )
         return cls(
             method=made,

@@ -148,7 +148,7 @@ def test_far_observations_are_left_out_of_an_error():
     cells = some_cells(prior, 120)
     noise = torch.full((120,), 0.02, dtype=torch.float64)
     solver = posterior(prior, cells, noise, "single")
-    near, _ = solver._near(torch.tensor([[1, 4, 5], [1, 4, 6]]))
+    near = solver._near((torch.tensor([1]), torch.tensor([4]), torch.tensor([5, 6])))
     assert len(near) < 60
     _, expected = dense_posterior(prior, cells, noise, torch.zeros(1, 120).double())
     error = solver.error(WHOLE)

@@ -4,28 +4,45 @@ r"""Gaussian priors on maps: covariances separable in space and time.
 
     B(\Delta t, \Delta y, \Delta x) = \sigma^2 \, C_s(\Delta y, \Delta x) \, C_t(\Delta t)
 
-Both classes apply :math:`B` to a field without ever forming it, and restrict it
-to a set of observed cells, which is what optimal interpolation asks for.
+Both classes multiply fields by :math:`B` without building the matrix, and give its
+rows and columns at a set of cells, as optimal interpolation needs.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
+from xinverse.errors import OptionError
 from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.priors.base import PRIORS, Prior
+from xinverse.priors.factors import Factors, along_axes
 from xinverse.priors.kernels import SPACE_KERNELS, TIME_KERNELS, Kernel, reach
 
 __all__ = ["CirculantGaussian", "GaussianPrior", "KroneckerGaussian"]
 
-# Modes whose variance is below this share of the largest are left out of a factor. The same
+# A factor leaves out modes whose variance is below this share of the largest. It keeps the same
 # ones in either precision, so that a float32 solve can be corrected in float64.
 NEGLIGIBLE = 1e-10
+
+# How far a coupling matrix may be from symmetric, unit diagonal and positive semi-definite:
+# what rounding to float32 leaves.
+ROUNDING = 1e-6
+
+
+class GridAxes(Protocol):
+    """Coordinates that a prior can be built on: days, and kilometres along y and x."""
+
+    @property
+    def time(self) -> Any: ...
+    @property
+    def y(self) -> Any: ...
+    @property
+    def x(self) -> Any: ...
 
 
 class GaussianPrior(Prior):
@@ -34,7 +51,7 @@ class GaussianPrior(Prior):
     Parameters
     ----------
     time : Tensor
-        Days, shape ``(nt,)``.
+        Days, shape ``(nt,)``: one for each entry of the first axis of the state.
     y, x : Tensor
         Kilometres, shapes ``(ny,)`` and ``(nx,)``, ascending.
     length_scale : float
@@ -46,12 +63,34 @@ class GaussianPrior(Prior):
     space, temporal : str
         Names in ``SPACE_KERNELS`` and ``TIME_KERNELS``.
     nugget : float
-        :math:`\epsilon / \sigma^2`; makes the cost finite off the smooth
-        fields that the covariance can produce. The posterior does not use it.
+        :math:`\epsilon / \sigma^2`. It keeps the cost finite for fields that are
+        less smooth than the covariance allows. The posterior does not use it.
+    series : Tensor, optional
+        Which variable each entry of the first axis is: integers from 0, shape
+        ``(nt,)``. Default: one variable.
+    coupling : Tensor, optional
+        :math:`V`, ``(n_var, n_var)``: covariances between the variables, each
+        scaled to the variance :math:`\sigma^2`. Symmetric, positive semi-definite,
+        with a diagonal of 1. Required with ``series``.
+
+    Raises
+    ------
+    OptionError
+        ``series`` without ``coupling`` or the reverse, of another shape, or not
+        as described above.
 
     Notes
     -----
-    States have the shape ``(batch, nt, ny, nx)``.
+    States have the shape ``(batch, nt, ny, nx)``. Several variables are stacked
+    along the first axis, and share the correlations in space and time:
+
+    .. math::
+
+        \operatorname{cov}(x_{i,p}, x_{j,q}) = \sigma^2 \, V_{s_i s_j} \,
+        C_t(|t_i - t_j|) \, C_s(|p - q|)
+
+    with :math:`s_i` the variable and :math:`t_i` the day of entry i. Variables
+    may have different days.
     """
 
     def __init__(
@@ -66,6 +105,8 @@ class GaussianPrior(Prior):
         space: str = "gaussian",
         temporal: str = "gaussian",
         nugget: float = 1e-5,
+        series: Tensor | None = None,
+        coupling: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("time", time)
@@ -78,35 +119,168 @@ class GaussianPrior(Prior):
         self.temporal = TIME_KERNELS[temporal]
         self.nugget = nugget
         self.shape = (time.numel(), y.numel(), x.numel())
+        _check_coupling(time, series, coupling)
+        self.register_buffer(
+            "series", None if series is None else series.to(time.device, torch.int64)
+        )
+        self.register_buffer("coupling", None if coupling is None else coupling.to(time))
 
     time: Tensor
     y: Tensor
     x: Tensor
+    series: Tensor | None
+    coupling: Tensor | None
+
+    @classmethod
+    def on(
+        cls,
+        grid: GridAxes,
+        sea: object = None,  # noqa: ARG003  every prior has it
+        *,
+        length_scale: float = 100.0,
+        time_scale: float = 10.0,
+        coupling: Any = None,
+        series: Any = None,
+        **options: Any,
+    ) -> Self:
+        """Build the prior on a grid, in float64.
+
+        Parameters
+        ----------
+        grid : object
+            With ``time`` in days and ``y`` and ``x`` in km, 1-D arrays. An axis
+            that closes on itself is treated as open: the halo of a tile holds
+            the cells from across the seam.
+        sea : object, optional
+            Not used: this covariance is a function of distance alone, and
+            crosses land.
+        length_scale : float
+            In km. Default: 100.
+        time_scale : float
+            In days. Default: 10.
+        coupling : array, optional
+            Covariances between variables, ``(n_var, n_var)``. Without
+            ``series``, each variable is on all the times of the grid and the
+            first axis of the state has ``n_var * nt`` entries: all times of the
+            first variable, then all of the second.
+        series : array, optional
+            The variable of each entry of ``grid.time``, which then holds the
+            days of all variables one after another.
+        **options
+            The other keywords of the class.
+
+        Returns
+        -------
+        GaussianPrior
+            Of the class that it is called on.
+        """
+        # From zero, so that float32 keeps the digits of the distances.
+        time, y, x = (
+            torch.as_tensor(axis, dtype=torch.float64) for axis in (grid.time, grid.y, grid.x)
+        )
+        time, y, x = time - time.min(), y - y[0], x - x[0]
+        if coupling is not None:
+            coupling = torch.as_tensor(coupling, dtype=torch.float64, device=time.device)
+            if series is None:
+                variables = torch.arange(len(coupling), device=time.device)
+                series = variables.repeat_interleave(len(time))
+                time = time.repeat(len(coupling))
+        if series is not None:
+            series = torch.as_tensor(series, device=time.device)
+        return cls(
+            time,
+            y,
+            x,
+            length_scale=length_scale,
+            time_scale=time_scale,
+            series=series,
+            coupling=coupling,
+            **options,
+        )
 
     @abstractmethod
     def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
-        r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
+        r""":math:`S B S^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
 
     @abstractmethod
     def spread(self, v: Tensor, cells: Tensor) -> Tensor:
-        r""":math:`B H^\top v`, the field that values at cells imply."""
+        r""":math:`B S^\top v`, fields ``(batch, nt, ny, nx)``, for values at cells."""
 
     @abstractmethod
     def colour(self, noise: Tensor) -> Tensor:
-        """Sample of the prior made from white noise with ``margins`` around it."""
+        """Samples of the prior, made from white noise.
+
+        Parameters
+        ----------
+        noise : Tensor
+            ``(members, *noise_shape)``. Along its first axis is a block for each
+            variable of ``coupling``, in order; a block holds the days of
+            ``times`` with ``margins[0]`` more at each end. Tiles that share
+            cells draw the same noise there, and so get the same sample.
+
+        Returns
+        -------
+        Tensor
+            ``(members, nt, ny, nx)``.
+        """
 
     @property
-    @abstractmethod
+    def times(self) -> Tensor:
+        """Days that any variable has, each once; ``time`` itself for one variable."""
+        return self.time if self.series is None else torch.unique(self.time)
+
+    @property
     def margins(self) -> tuple[int, int, int]:
         """Cells of white noise that a sample needs on each side of (time, y, x)."""
+        return (
+            _margin(self.times, self.time_scale, self.temporal),
+            _margin(self.y, self.length_scale, self.space),
+            _margin(self.x, self.length_scale, self.space),
+        )
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """Shape of the white noise of one sample, margins included."""
+        t, y, x = self.margins
+        blocks = 1 if self.coupling is None else len(self.coupling)
+        _, ny, nx = self.shape
+        return blocks * (len(self.times) + 2 * t), ny + 2 * y, nx + 2 * x
+
+    def between_times(self, a: Tensor, b: Tensor) -> Tensor:
+        """Correlation of entries ``a`` with entries ``b`` of the first axis."""
+        lag = (self.time[a, None] - self.time[b]).abs()
+        return self._coupled(self.temporal(lag, self.time_scale), a, b)
+
+    def _coupled(self, correlation: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Correlation in time, times that of the variables of the entries."""
+        if self.series is None or self.coupling is None:
+            return correlation
+        between = self.coupling[self.series[a], :][:, self.series[b]]
+        return correlation * between.to(correlation.dtype)
+
+    def _time_modes(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues and eigenvectors of the correlation along the first axis, float64."""
+        entries = torch.arange(len(self.time), device=self.time.device)
+        correlation = _correlation(self.time, self.time_scale, self.temporal)
+        return _modes(self._coupled(correlation, entries, entries))
+
+    def _time_root(self) -> Tensor:
+        """Matrix from white noise to samples along the first axis."""
+        root = _root(self.times, self.time_scale, self.temporal)
+        if self.series is None or self.coupling is None:
+            return root
+        # The symmetric root exists and is unique for a singular coupling too.
+        values, vectors = _modes(self.coupling.to(torch.float64))
+        mix = (vectors * values.sqrt() @ vectors.T).to(root.dtype)[self.series]
+        day = torch.searchsorted(self.times, self.time)
+        return (mix[:, :, None] * root[day][:, None, :]).flatten(1)
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Covariance of the cells ``a`` with the cells ``b``, ``(len(a), len(b))``."""
-        lag_t = (self.time[a[:, 0], None] - self.time[b[:, 0]]).abs()
         lag_y = self.y[a[:, 1], None] - self.y[b[:, 1]]
         lag_x = self.x[a[:, 2], None] - self.x[b[:, 2]]
         correlation = self.space(torch.hypot(lag_y, lag_x), self.length_scale)
-        return self.variance * correlation * self.temporal(lag_t, self.time_scale)
+        return self.variance * correlation * self.between_times(a[:, 0], b[:, 0])
 
     def matvec(self, x: Tensor) -> Tensor:
         """Apply B to fields ``(batch, nt, ny, nx)``."""
@@ -150,9 +324,9 @@ class KroneckerGaussian(GaussianPrior):
     .. math:: B = \sigma^2 \, C_t \otimes C_y \otimes C_x = F F^\top
 
     The factor :math:`F = F_t \otimes F_y \otimes F_x` keeps the eigenvectors
-    of each small matrix that carry variance, and is applied to values at cells
-    without building the field that holds them: for m cells and r kept columns
-    a product costs O(m r_x) + O(nt ny r_x r_y). Coordinates may be irregular.
+    of each small matrix that carry variance (see `Factors` for its products).
+    Coordinates may be irregular. Several variables are coupled by
+    :math:`C_t`, whose entries are then multiplied by :math:`V`.
     """
 
     def __init__(
@@ -166,6 +340,8 @@ class KroneckerGaussian(GaussianPrior):
         variance: float = 1.0,
         temporal: str = "gaussian",
         nugget: float = 1e-5,
+        series: Tensor | None = None,
+        coupling: Tensor | None = None,
     ) -> None:
         super().__init__(
             time,
@@ -176,19 +352,22 @@ class KroneckerGaussian(GaussianPrior):
             variance=variance,
             temporal=temporal,
             nugget=nugget,
+            series=series,
+            coupling=coupling,
         )
-        self.register_buffer("factor_t", _factor(time, self.time_scale, self.temporal))
-        self.register_buffer("factor_y", _factor(y, self.length_scale, self.space))
-        self.register_buffer("factor_x", _factor(x, self.length_scale, self.space))
+        self.register_buffer("factor_t", _factor(*self._time_modes()).to(time.dtype))
+        for name, axis in (("factor_y", y), ("factor_x", x)):
+            modes = _modes(_correlation(axis, self.length_scale, self.space))
+            self.register_buffer(name, _factor(*modes).to(axis.dtype))
 
     def solve(self, x: Tensor) -> Tensor:
         r""":math:`(B + \epsilon I)^{-1} x` for fields, exactly, by the eigenvectors of B."""
-        values_t, t = _modes(self.time, self.time_scale, self.temporal)
-        values_y, y = _modes(self.y, self.length_scale, self.space)
-        values_x, x_ = _modes(self.x, self.length_scale, self.space)
+        values_t, t = self._time_modes()
+        values_y, y = _modes(_correlation(self.y, self.length_scale, self.space))
+        values_x, x_ = _modes(_correlation(self.x, self.length_scale, self.space))
         spectrum = values_t[:, None, None] * values_y[:, None] * values_x
-        modes = _turn(x.to(torch.float64), t.T, y.T, x_.T) / (spectrum + self.nugget)
-        return (_turn(modes, t, y, x_) / self.variance).to(x.dtype)
+        modes = along_axes(x.to(torch.float64), t.T, y.T, x_.T) / (spectrum + self.nugget)
+        return (along_axes(modes, t, y, x_) / self.variance).to(x.dtype)
 
     factor_t: Tensor
     factor_y: Tensor
@@ -197,60 +376,41 @@ class KroneckerGaussian(GaussianPrior):
     @property
     def mode_variance(self) -> Tensor:
         r"""Diagonal of :math:`F^\top F`: the variance of each mode, ``(rt, ry, rx)``."""
-        t, y, x = (f.square().sum(0) for f in (self.factor_t, self.factor_y, self.factor_x))
-        return self.variance * t[:, None, None] * y[:, None] * x
+        return self.factors.mode_variance
+
+    @property
+    def factors(self) -> Factors:
+        """F as one matrix for each axis."""
+        return Factors(self.factor_t, self.factor_y, self.factor_x, self.variance)
 
     def to_modes(self, v: Tensor, cells: Tensor) -> Tensor:
-        r""":math:`F^\top H^\top v`, modes ``(batch, rt, ry, rx)`` of values at cells."""
-        nt, ny, _ = self.shape
-        row = cells[:, 0] * ny + cells[:, 1]
-        rows = torch.arange(len(v), device=row.device)[:, None] * (nt * ny) + row
-        at_x = self.factor_x[cells[:, 2]]
-        lines = v.new_zeros(len(v) * nt * ny, at_x.shape[1])
-        lines = lines.index_add_(0, rows.flatten(), (v[..., None] * at_x).flatten(0, 1))
-        lines = lines.unflatten(0, (len(v), nt, ny))
-        modes = torch.einsum("yr,btyk->btrk", self.factor_y, lines)
-        return math.sqrt(self.variance) * torch.einsum("ts,btrk->bsrk", self.factor_t, modes)
-
-    def _lines(self, modes: Tensor) -> Tensor:
-        """Field on (time, y), still in modes along x."""
-        modes = torch.einsum("ts,bsrk->btrk", self.factor_t, modes)
-        return torch.einsum("yr,btrk->btyk", self.factor_y, modes)
+        r""":math:`F^\top S^\top v`, modes ``(batch, rt, ry, rx)`` of values at cells."""
+        return self.factors.to_modes(v, cells)
 
     def from_modes(self, modes: Tensor, cells: Tensor | None = None) -> Tensor:
-        r""":math:`F z` on the grid, or :math:`H F z` ``(batch, m)`` at cells."""
-        lines = math.sqrt(self.variance) * self._lines(modes)
-        if cells is None:
-            return lines @ self.factor_x.T
-        row = cells[:, 0] * self.shape[1] + cells[:, 1]
-        at_x = self.factor_x[cells[:, 2]]
-        return torch.stack([(line[row] * at_x).sum(1) for line in lines.flatten(1, 2)])
+        r""":math:`F z` on the grid, or :math:`S F z` ``(batch, m)`` at cells."""
+        return self.factors.from_modes(modes, cells)
 
     def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
-        r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
+        r""":math:`S B S^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
         return self.from_modes(self.to_modes(v, cells), cells)
 
     def spread(self, v: Tensor, cells: Tensor) -> Tensor:
-        r""":math:`B H^\top v`, shape ``(batch, nt, ny, nx)``."""
+        r""":math:`B S^\top v`, shape ``(batch, nt, ny, nx)``."""
         return self.from_modes(self.to_modes(v, cells))
 
-    @property
-    def margins(self) -> tuple[int, int, int]:
-        """Cells of white noise that a sample needs on each side of (time, y, x)."""
-        return (
-            _margin(self.time, self.time_scale, self.temporal),
-            _margin(self.y, self.length_scale, self.space),
-            _margin(self.x, self.length_scale, self.space),
-        )
+    def matvec(self, x: Tensor) -> Tensor:
+        """Apply B to fields ``(batch, nt, ny, nx)``."""
+        return self.from_modes(self.factors.field_to_modes(x))
 
     def colour(self, noise: Tensor) -> Tensor:
-        """Sample of the prior made from white noise with ``margins`` around it."""
+        """Samples of the prior from white noise; see `GaussianPrior.colour`."""
         roots = (
-            _root(self.time, self.time_scale, self.temporal),
+            self._time_root(),
             _root(self.y, self.length_scale, self.space),
             _root(self.x, self.length_scale, self.space),
         )
-        return math.sqrt(self.variance) * _turn(noise, *roots)
+        return math.sqrt(self.variance) * along_axes(noise, *roots)
 
 
 @PRIORS.register("gaussian-circulant")
@@ -259,8 +419,9 @@ class CirculantGaussian(GaussianPrior):
 
     .. math:: C_s v = \mathcal{F}^{-1} [\hat c \, \mathcal{F} v]
 
-    on a ring long enough that the correlation across its ends is that of the
-    plane, or nothing; the time correlation is a small dense matrix.
+    on a ring so long that the correlation across its ends equals that of the
+    plane, or is negligible. The correlation in time is a small dense matrix,
+    multiplied entry by entry by :math:`V` for several variables.
     """
 
     def __init__(
@@ -275,6 +436,8 @@ class CirculantGaussian(GaussianPrior):
         space: str = "matern32",
         temporal: str = "gaussian",
         nugget: float = 1e-5,
+        series: Tensor | None = None,
+        coupling: Tensor | None = None,
     ) -> None:
         super().__init__(
             time,
@@ -286,6 +449,8 @@ class CirculantGaussian(GaussianPrior):
             space=space,
             temporal=temporal,
             nugget=nugget,
+            series=series,
+            coupling=coupling,
         )
         far = reach(self.space, 1e-7) * self.length_scale
         sizes = []
@@ -293,8 +458,8 @@ class CirculantGaussian(GaussianPrior):
             wanted = axis.numel() + math.ceil(far / _spacing(axis))
             sizes.append(_fast_length(min(wanted, 2 * axis.numel() - 1)))
         self.register_buffer("spectrum", self._spectrum(sizes).to(y.dtype))
-        lags = (time[:, None] - time).abs()
-        self.register_buffer("matrix_t", self.temporal(lags, self.time_scale))
+        entries = torch.arange(len(time), device=time.device)
+        self.register_buffer("matrix_t", self.between_times(entries, entries))
         self.sizes = sizes
 
     spectrum: Tensor
@@ -319,7 +484,7 @@ class CirculantGaussian(GaussianPrior):
         The eigenvectors of :math:`C_t` part the system into one per mode, each
         in space only; the inverse on the ring preconditions it (Chan 1988).
         """
-        weights, vectors = _modes(self.time, self.time_scale, self.temporal)
+        weights, vectors = self._time_modes()
         modes = torch.einsum("ta,ntyx->nayx", vectors, x.to(torch.float64))
         spectrum = self._spectrum(self.sizes)
         spectrum = weights.repeat(len(x))[:, None, None] * spectrum
@@ -347,28 +512,23 @@ class CirculantGaussian(GaussianPrior):
         return torch.einsum("ta,nayx->ntyx", vectors, modes).to(x.dtype)
 
     def spread(self, v: Tensor, cells: Tensor) -> Tensor:
-        r""":math:`B H^\top v`, shape ``(batch, nt, ny, nx)``."""
+        r""":math:`B S^\top v`, shape ``(batch, nt, ny, nx)``."""
         nt, ny, nx = self.shape
         flat = (cells[:, 0] * ny + cells[:, 1]) * nx + cells[:, 2]
         field = v.new_zeros(len(v), nt * ny * nx).index_add_(1, flat, v)
-        field = self._convolve(field.unflatten(1, self.shape), self.spectrum)
+        return self.matvec(field.unflatten(1, self.shape))
+
+    def matvec(self, x: Tensor) -> Tensor:
+        """Apply B to fields ``(batch, nt, ny, nx)``."""
+        field = self._convolve(x, self.spectrum)
         return self.variance * torch.einsum("ts,bsyx->btyx", self.matrix_t, field)
 
     def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
-        r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
+        r""":math:`S B S^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
         return self.spread(v, cells)[:, cells[:, 0], cells[:, 1], cells[:, 2]]
 
-    @property
-    def margins(self) -> tuple[int, int, int]:
-        """Cells of white noise that a sample needs on each side of (time, y, x)."""
-        return (
-            _margin(self.time, self.time_scale, self.temporal),
-            _margin(self.y, self.length_scale, self.space),
-            _margin(self.x, self.length_scale, self.space),
-        )
-
     def colour(self, noise: Tensor) -> Tensor:
-        """Sample of the prior made from white noise with ``margins`` around it."""
+        """Samples of the prior from white noise; see `GaussianPrior.colour`."""
         _, my, mx = self.margins
         _, ny, nx = self.shape
         sizes = [ny + 2 * my, nx + 2 * mx]
@@ -376,32 +536,69 @@ class CirculantGaussian(GaussianPrior):
         root = self._spectrum(sizes).clamp(min=0).sqrt().to(noise.dtype)
         sample = torch.fft.irfft2(torch.fft.rfft2(noise) * root, s=sizes)
         sample = sample[..., my : my + ny, mx : mx + nx]
-        time_root = _root(self.time, self.time_scale, self.temporal)
-        return math.sqrt(self.variance) * torch.einsum("ts,bsyx->btyx", time_root, sample)
+        sample = torch.einsum("ts,bsyx->btyx", self._time_root(), sample)
+        return math.sqrt(self.variance) * sample
 
 
-def _turn(field: Tensor, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Apply one matrix along each axis of fields ``(batch, time, y, x)``."""
-    field = torch.einsum("ts,bsyx->btyx", t, field)
-    return torch.einsum("yr,btrx->btyx", y, field) @ x.T
+def _check_coupling(time: Tensor, series: Tensor | None, coupling: Tensor | None) -> None:
+    """Raise an OptionError unless the two describe variables that are coupled."""
+    if series is None and coupling is None:
+        return
+    if series is None or coupling is None:
+        given, missing = ("coupling", "series") if series is None else ("series", "coupling")
+        raise OptionError(f"{given} without {missing}: expected both, or neither.")
+    if series.shape != time.shape or series.is_floating_point():
+        raise OptionError(
+            f"series of shape {tuple(series.shape)} and {series.dtype}: expected integers of "
+            f"shape {tuple(time.shape)}, the variable of each entry of the first axis."
+        )
+    if coupling.ndim != 2 or coupling.shape[0] != coupling.shape[1]:
+        raise OptionError(
+            f"coupling of shape {tuple(coupling.shape)}: expected a square matrix, one row for "
+            "each variable."
+        )
+    low, high = (int(series.min()), int(series.max())) if len(series) else (0, 0)
+    if low < 0 or high >= len(coupling):
+        raise OptionError(
+            f"series from {low} to {high} with a coupling of {len(coupling)} variables: "
+            f"expected numbers from 0 to {len(coupling) - 1}."
+        )
+    matrix = coupling.to(torch.float64)
+    asymmetry = float((matrix - matrix.T).abs().max())
+    diagonal = float((matrix.diagonal() - 1).abs().max())
+    if not (asymmetry <= ROUNDING and diagonal <= ROUNDING):
+        raise OptionError(
+            f"coupling={matrix.tolist()}: expected a symmetric matrix with a diagonal of 1; "
+            "divide each variable by its standard deviation."
+        )
+    least = float(torch.linalg.eigvalsh(matrix).min())
+    if least < -ROUNDING * len(matrix):
+        raise OptionError(
+            f"coupling={matrix.tolist()} has an eigenvalue of {least:.2g}: expected none below "
+            "0, as in every matrix of correlations. Lower the correlations between variables."
+        )
 
 
-def _modes(axis: Tensor, scale: float, kernel: Kernel) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, none below zero, and eigenvectors of the axis's correlation, in float64."""
+def _correlation(axis: Tensor, scale: float, kernel: Kernel) -> Tensor:
+    """Correlation matrix of the cells of an axis, in float64."""
     fine = axis.to(torch.float64)
-    values, vectors = torch.linalg.eigh(kernel((fine[:, None] - fine).abs(), scale))
+    return kernel((fine[:, None] - fine).abs(), scale)
+
+
+def _modes(correlation: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, raised to zero where negative, and eigenvectors of a matrix in float64."""
+    values, vectors = torch.linalg.eigh(correlation)
     return values.clamp(min=0), vectors
 
 
-def _factor(axis: Tensor, scale: float, kernel: Kernel) -> Tensor:
-    """Columns F with F F^T the axis's correlation matrix, negligible modes left out."""
-    values, vectors = _modes(axis, scale, kernel)
+def _factor(values: Tensor, vectors: Tensor) -> Tensor:
+    """Columns F with F F^T the matrix of these modes, without those that are negligible."""
     kept = values > NEGLIGIBLE * values.max()
-    return (vectors[:, kept] * values[kept].sqrt()).to(axis.dtype)
+    return vectors[:, kept] * values[kept].sqrt()
 
 
 def _spacing(axis: Tensor) -> float:
-    """Mean spacing; a single cell has none, and any serves."""
+    """Mean spacing; 1 for a single cell, which has none."""
     return float(axis[-1] - axis[0]) / max(axis.numel() - 1, 1) or 1.0
 
 
@@ -425,13 +622,13 @@ def _margin(axis: Tensor, scale: float, kernel: Kernel) -> int:
 def _root(axis: Tensor, scale: float, kernel: Kernel) -> Tensor:
     r"""Matrix W with W W^T the axis's correlation matrix.
 
-    On a regular axis W is a moving average of white noise, with margins on both
-    sides, so that two tiles that share noise share the sample; on an irregular
-    one it is the symmetric square root.
+    On a regular axis W is a moving average of white noise with margins on both
+    sides, so that two tiles that share noise share the sample. On an irregular
+    axis it is the symmetric square root.
     """
     n, margin = axis.numel(), _margin(axis, scale, kernel)
     if margin == 0:
-        values, vectors = _modes(axis, scale, kernel)
+        values, vectors = _modes(_correlation(axis, scale, kernel))
         return (vectors * values.sqrt() @ vectors.T).to(axis.dtype)
     size = n + 2 * margin
     step = torch.arange(size, dtype=torch.float64, device=axis.device)

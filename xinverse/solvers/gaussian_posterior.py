@@ -1,7 +1,7 @@
 r"""The exact posterior of a Gaussian prior and a linear observation.
 
-For :math:`x \sim N(0, B)` and :math:`y = H x + \epsilon`,
-:math:`\epsilon \sim N(0, R)` with R diagonal and H a selection of cells,
+For :math:`x \sim N(0, B)` and :math:`y = H x + \epsilon`, with
+:math:`\epsilon \sim N(0, R)`, R diagonal and H linear,
 
 .. math::
 
@@ -18,54 +18,56 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from itertools import product
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from itertools import pairwise, product
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
 
 from xinverse.linear_systems import LinearConjugateGradient
+from xinverse.priors.factors import along_axes
 from xinverse.priors.kernels import envelope, gaussian
 from xinverse.solvers.base import SOLVERS, Solver
+from xinverse.solvers.seen import Seen, SeenAxes, seen_through
 
 if TYPE_CHECKING:  # a solver takes any prior; only the type is named here
+    from xinverse.operators.base import Operator
     from xinverse.priors.gaussian import GaussianPrior
 
 __all__ = ["GaussianPosterior"]
+
+# Numbers of the cells of a block along each axis, and the variance of the posterior there.
+Block: TypeAlias = tuple[Tensor, Tensor, Tensor]
+Variance: TypeAlias = Callable[[Block], Tensor]
 
 # Below this many observations a Cholesky factor is cheaper than the iterations (measured
 # on 2 cores, 10 to 40 thousand cells), and it serves mean, error and samples at once.
 DENSE_LIMIT = 1200
 
+# The same where each row of the matrix takes a product on the whole grid.
+DENSE_GRID_LIMIT = 200
+
 # Up to this many, one factor of a tile's observations serves the errors of all its cells.
 WHOLE_LIMIT = 3000
 
-# Beyond, a cell's error is worked out from the observations whose prior correlation with its
-# block is above this. The others, all together, raise it by less than 1e-3 of the field's
-# standard deviation where the noise is a tenth of that; the smoother the field, the farther
-# they tell.
+# Up to this many modes of the prior, one factor in their space serves the errors of all cells.
+MODES_LIMIT = 3000
+
+# Beyond, the error of a cell is computed from the observations whose prior correlation with its
+# block is above this. The others together lower it by less than 1e-3 of the field's standard
+# deviation where the noise is a tenth of that; the smoother the field, the farther they matter.
 NEGLIGIBLE_CORRELATION = 3e-4
 NEGLIGIBLE_IF_SMOOTH = 1e-5
 LOCAL_LIMIT = 3000
 
-# Up to this many, a Cholesky factor comes to help where the iterations do not converge.
+# Up to this many, a Cholesky factor is used when the iterations do not converge.
 RESCUE_LIMIT = 5000
+
+# Numbers in the largest array of a block of errors.
+BLOCK_NUMBERS = 2**24
 
 MAX_SWEEPS = 4
 MAX_ITERATIONS = 1000
-
-
-@runtime_checkable
-class Factored(Protocol):
-    r"""A prior whose covariance is :math:`F F^\top`, with few columns in F."""
-
-    time: Tensor
-    shape: tuple[int, int, int]
-
-    @property
-    def mode_variance(self) -> Tensor: ...
-    def to_modes(self, v: Tensor, cells: Tensor) -> Tensor: ...
-    def from_modes(self, modes: Tensor, cells: Tensor | None = None) -> Tensor: ...
 
 
 @SOLVERS.register("gaussian-posterior")
@@ -74,8 +76,8 @@ class GaussianPosterior(Solver):
 
     Few observations are solved by a dense Cholesky factor in float64. Many are
     solved by preconditioned conjugate gradient with the prior's fast products
-    in its own precision, in the space of the prior's modes where it has them
-    and of the observations otherwise; the residual is then evaluated in float64
+    in its own precision, in the space of the prior's modes if it has them and
+    of the observations otherwise. The residual is then evaluated in float64
     and the solve repeated on it until it meets the tolerance (iterative
     refinement), so that float32 costs no accuracy.
 
@@ -84,16 +86,27 @@ class GaussianPosterior(Solver):
     prior : GaussianPrior
         B, in the precision of the iterations.
     cells : Tensor
-        Observed cells, integers ``(m, 3)`` for (time, y, x).
+        Observed cells, integers ``(m, 3)`` for (time, y, x) of what the operator
+        gives. With several variables the first number is the entry of the
+        prior's first axis.
     noise_variance : Tensor
         Diagonal of R, ``(m,)``.
+    operator : Operator, optional
+        G, linear, from states ``(batch, nt, ny, nx)`` to observations ``(batch,
+        mt, my, mx)``: :math:`H = S G`, with S the selection of ``cells``.
+        Default: the identity.
     exact : GaussianPrior, optional
-        B in float64, for the refinement; ``prior`` in float64 where not given.
+        B in float64, for the refinement. Default: ``prior`` in float64.
     tolerance : float
         Relative residual at which the conjugate gradient stops, in the norm of
         the preconditioner.
     dense : bool, optional
         Force or forbid the Cholesky factor.
+
+    Raises
+    ------
+    OptionError
+        An operator that is not linear, or does not fit the states of the prior.
     """
 
     def __init__(
@@ -102,6 +115,7 @@ class GaussianPosterior(Solver):
         cells: Tensor,
         noise_variance: Tensor,
         *,
+        operator: Operator | None = None,
         exact: GaussianPrior | None = None,
         tolerance: float = 1e-7,
         dense: bool | None = None,
@@ -109,10 +123,14 @@ class GaussianPosterior(Solver):
         super().__init__()
         self.prior = prior
         self.exact = deepcopy(prior).double() if exact is None else exact
+        self._seen = seen_through(self.exact, operator)
+        # A copy, so that both have the same modes with the same signs.
+        self._rough = Seen(prior) if operator is None else deepcopy(self._seen).to(prior.time)
         self.register_buffer("cells", cells)
         self.register_buffer("noise_variance", noise_variance.to(self.exact.time.dtype))
         self.tolerance = tolerance
-        self.dense = len(cells) <= DENSE_LIMIT if dense is None else dense
+        limit = DENSE_LIMIT if self._seen.separable else DENSE_GRID_LIMIT
+        self.dense = len(cells) <= limit if dense is None else dense
         self.register_buffer("_cholesky", None, persistent=False)
 
     cells: Tensor
@@ -125,7 +143,7 @@ class GaussianPosterior(Solver):
         return self._cholesky
 
     def _decompose(self, cells: Tensor, noise_variance: Tensor) -> Tensor:
-        matrix = self.exact.between(cells, cells) + torch.diag(noise_variance)
+        matrix = self._seen.between(cells, cells) + torch.diag(noise_variance)
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if bool(failed):
             raise ArithmeticError(
@@ -138,10 +156,8 @@ class GaussianPosterior(Solver):
         r"""Posterior mean :math:`\hat x` of observations ``(batch, m)``, on the grid."""
         y = y.to(self.noise_variance.dtype)
         if not self.dense:
-            if isinstance(self.prior, Factored) and isinstance(self.exact, Factored):
-                solved = self._mean_by_modes(y, self.prior, self.exact)
-            else:
-                solved = self._mean_by_weights(y)
+            by_modes = self._seen.modes is not None
+            solved = self._mean_by_modes(y) if by_modes else self._mean_by_weights(y)
             if solved is not None:
                 return solved
             if len(self.cells) > RESCUE_LIMIT:
@@ -150,7 +166,7 @@ class GaussianPosterior(Solver):
                     f"{len(self.cells)} observations. {self._smallness()}"
                 )
         weights = torch.cholesky_solve(y.T, self._factor()).T
-        return self.exact.spread(weights, self.cells)
+        return self._seen.spread(weights, self.cells)
 
     def _least_noise(self) -> float:
         """Smallest standard deviation of the noise over that of the field."""
@@ -164,46 +180,48 @@ class GaussianPosterior(Solver):
             "deviation, and above a thousandth of it is expected: give a larger noise."
         )
 
-    def _mean_by_modes(self, y: Tensor, rough: Factored, exact: Factored) -> Tensor | None:
+    def _mean_by_modes(self, y: Tensor) -> Tensor | None:
         r"""Mean by control variables, :math:`\hat x = F z`.
 
         .. math:: (I + F^\top H^\top R^{-1} H F) z = F^\top H^\top R^{-1} y
 
         The modes of the prior are the control variables. The preconditioner is
-        the diagonal that the system would have, were the observations spread
-        evenly: :math:`1 + \bar\rho \lambda` with :math:`\lambda` the modes'
-        variances and :math:`\bar\rho` the mean of :math:`R^{-1}` over all cells.
+        the diagonal that the system has when observations are spread evenly:
+        :math:`1 + \bar\rho \lambda` with :math:`\lambda` the variances of the
+        modes after the operator, and :math:`\bar\rho` the mean of :math:`R^{-1}`
+        over all cells of the observation.
         """
         precision = 1 / self.noise_variance
-        even = 1 + precision.sum() / math.prod(exact.shape) * exact.mode_variance
-
-        def system(prior: Factored, precision: Tensor) -> Callable[[Tensor], Tensor]:
-            return lambda z: (
-                z + prior.to_modes(precision * prior.from_modes(z, self.cells), self.cells)
-            )
-
+        even = 1 + precision.sum() / math.prod(self._seen.shape) * self._seen.mode_variance
         modes = self._refine(
-            exact.to_modes(precision * y, self.cells),
-            system(rough, precision.to(rough.time.dtype)),
-            system(exact, precision),
+            self._seen.to_modes(precision * y, self.cells),
+            self._system(self._rough, precision),
+            self._system(self._seen, precision),
             1 / even,
             # Modes that a precise observation holds weigh more in the state than in the norm.
             self.tolerance * min(1.0, 30 * self._least_noise()),
         )
-        return None if modes is None else exact.from_modes(modes)
+        return None if modes is None else self._seen.state_factors.from_modes(modes)
+
+    def _system(self, seen: Seen, precision: Tensor) -> Callable[[Tensor], Tensor]:
+        r""":math:`I + F^\top H^\top R^{-1} H F`, for modes ``(batch, rt, ry, rx)``."""
+        precision = precision.to(seen.prior.time.dtype)
+        return lambda z: (
+            z + seen.to_modes(precision * seen.from_modes(z, self.cells), self.cells)
+        )
 
     def _mean_by_weights(self, y: Tensor) -> Tensor | None:
         r"""Mean :math:`B H^\top w` with :math:`(H B H^\top + R) w = y`."""
         noise = self.noise_variance.to(self.prior.time.dtype)
         weights = self._refine(
             y,
-            lambda v: self.prior.restrict(v, self.cells) + noise * v,
-            lambda v: self.exact.restrict(v, self.cells) + self.noise_variance * v,
+            lambda v: self._rough.restrict(v, self.cells) + noise * v,
+            lambda v: self._seen.restrict(v, self.cells) + self.noise_variance * v,
             1 / (self.exact.variance + self.noise_variance),
             self.tolerance,
         )
-        # In float64: large weights of unlike signs cancel in the sum.
-        return None if weights is None else self.exact.spread(weights, self.cells)
+        # In float64: large weights of opposite signs cancel in the sum.
+        return None if weights is None else self._seen.spread(weights, self.cells)
 
     def _refine(
         self,
@@ -215,7 +233,7 @@ class GaussianPosterior(Solver):
     ) -> Tensor | None:
         """Solve in the prior's precision, correct the residual found in float64.
 
-        None where that does not come within ten times the tolerance.
+        Returns None if the residual stays above ten times the tolerance.
         """
         low = self.prior.time.dtype
         precondition = diagonal.to(low)
@@ -229,7 +247,7 @@ class GaussianPosterior(Solver):
         for _ in range(MAX_SWEEPS):
             scale = torch.where(norm(residual) > 0, norm(residual), 1.0)
             # What is left to gain; iterations in float32 gain six digits at most. Each element
-            # has its own, and rests when it is done, so that none depends on the others.
+            # has its own, and stops when it is done, so that none depends on the others.
             gain = (target / scale).flatten()
             wanted = torch.where(gain < 0.5, gain.clamp(min=2e-6), 2.0)
             start = (residual / scale).to(low)
@@ -252,7 +270,8 @@ class GaussianPosterior(Solver):
         y : Tensor
             Observations, ``(m,)``.
         noise : Tensor
-            White noise ``(members, *state)`` with the prior's margins around it.
+            White noise ``(members, *prior.noise_shape)``; see
+            `GaussianPrior.colour`.
         observation_noise : Tensor
             White noise ``(members, m)``.
 
@@ -262,17 +281,30 @@ class GaussianPosterior(Solver):
             ``(members, nt, ny, nx)``.
         """
         free = self.prior.colour(noise)
-        seen = free[:, self.cells[:, 0], self.cells[:, 1], self.cells[:, 2]]
+        field = self._rough.see(free)
+        seen = field[:, self.cells[:, 0], self.cells[:, 1], self.cells[:, 2]]
         perturbed = y - seen - self.noise_variance.sqrt() * observation_noise
         return free + self.mean(perturbed)
 
     def error(self, region: Sequence[slice], wanted: Tensor | None = None) -> Tensor:
         r"""Standard deviation of the posterior, :math:`\sqrt{\operatorname{diag} A}`.
 
-        Exact where a Cholesky factor serves the whole tile. Elsewhere cells are
-        taken in blocks of about half a correlation scale, and each block is
-        solved with the observations correlated with it, the ``LOCAL_LIMIT``
-        most correlated at most: leaving some out can only raise the error.
+        Exact in these cases, tried in this order:
+
+        1. Every cell observed once with the same noise, a Kronecker prior and a
+           separable operator (or none and more than ``WHOLE_LIMIT``
+           observations): closed form.
+        2. An operator and at most ``MODES_LIMIT`` modes of the prior, and no more
+           than there are observations: one factor in the space of the modes.
+        3. At most ``WHOLE_LIMIT`` observations: one factor of all of them.
+
+        Beyond, without an operator or with a separable one, cells are taken in
+        blocks of about half a correlation scale. Each block uses the
+        observations that are correlated with it, above 3e-4 (1e-5 for the
+        Gaussian covariance). Leaving out the others can only raise the error, by
+        less than 1e-3 of the field's standard deviation when the noise is a tenth
+        of it. Without an operator, a block uses the ``LOCAL_LIMIT`` most
+        correlated at most.
 
         Parameters
         ----------
@@ -285,26 +317,119 @@ class GaussianPosterior(Solver):
         -------
         Tensor
             Shape of the region, in the field's units.
+
+        Raises
+        ------
+        ArithmeticError
+            Too many observations and modes for an exact error through the
+            operator. The text says to give a smaller tile.
         """
         prior = self.exact
-        axes = [torch.arange(n)[s] for n, s in zip(prior.shape, region, strict=True)]
+        axes = [
+            torch.arange(n, device=self.cells.device)[s]
+            for n, s in zip(prior.shape, region, strict=True)
+        ]
         result = prior.time.new_zeros([len(a) for a in axes])
-        for block in product(*map(_blocks, axes, self._block_sizes())):
-            targets = torch.cartesian_prod(*(a[b] for a, b in zip(axes, block, strict=True)))
-            targets = targets.to(self.cells.device)
-            if wanted is not None and not bool(wanted[targets[:, 1], targets[:, 2]].any()):
+        variance, sizes = self._variance(axes)
+        groups = (None if prior.series is None else prior.series[axes[0]], None, None)
+        for block in product(*map(_blocks, axes, sizes, groups)):
+            t, y, x = (a[b] for a, b in zip(axes, block, strict=True))
+            if wanted is not None and not bool(wanted[y][:, x].any()):
                 continue
-            if self.dense or len(self.cells) <= WHOLE_LIMIT:
-                factor, near = self._factor(), self.cells
-            else:
-                near, noise = self._near(targets)
-                factor = self._decompose(near, noise)
-            shared = prior.between(near, targets)
-            gain = torch.linalg.solve_triangular(factor, shared, upper=False)
-            explained = gain.square().sum(0)
-            std = (prior.variance - explained).clamp(min=0).sqrt()
-            result[block] = std.reshape([len(a[b]) for a, b in zip(axes, block, strict=True)])
+            std = variance((t, y, x)).clamp(min=0).sqrt()
+            result[block] = std.reshape(len(t), len(y), len(x))
         return result
+
+    def _variance(self, axes: Sequence[Tensor]) -> tuple[Variance, tuple[int, int, int]]:
+        """How the variance of a block is computed, and the size of the blocks."""
+        seen, count = self._seen, len(self.cells)
+        few = self.dense or count <= WHOLE_LIMIT
+        plain = type(seen) is Seen
+        if self._is_even() and not (plain and few):
+            return self._variance_in_closed_form(), _slab(axes, 1)
+        modes = seen.modes
+        if not (plain or self.dense) and modes is not None and modes <= min(count, MODES_LIMIT):
+            return self._variance_by_modes(), _slab(axes, modes)
+        if few:
+            sizes = self._block_sizes() if seen.separable else _slab(axes, count)
+            return self._variance_by_factor(), sizes
+        if plain:
+            return self._variance_nearby(self._near), self._block_sizes()
+        if isinstance(seen, SeenAxes):
+            return self._variance_nearby(self._near_through_axes), self._block_sizes()
+        raise ArithmeticError(self._too_many())
+
+    def _too_many(self) -> str:
+        modes = self._seen.modes
+        found = "" if modes is None else f" and {modes} modes of the prior"
+        expected = "" if modes is None else f" or {MODES_LIMIT} modes"
+        return (
+            f"The error of {len(self.cells)} observations{found} through an operator would not "
+            f"be exact: expected at most {WHOLE_LIMIT} observations{expected}. Give a smaller "
+            "tile=."
+        )
+
+    def _is_even(self) -> bool:
+        r"""Whether :math:`F^\top H^\top R^{-1} H F` is diagonal and known."""
+        noise, seen = self.noise_variance, self._seen
+        if seen.modes is None or not seen.separable or len(noise) != math.prod(seen.shape):
+            return False
+        return bool(noise.min() == noise.max()) and len(self.cells.unique(dim=0)) == len(noise)
+
+    def _variance_in_closed_form(self) -> Variance:
+        r""":math:`\operatorname{diag} A = (F \circ F) \, (1 + \lambda / r)^{-1}`."""
+        factors = self._seen.state_factors
+        share = 1 / (1 + self._seen.mode_variance / self.noise_variance[0])
+
+        def variance(block: Block) -> Tensor:
+            t, y, x = (f[b].square() for f, b in zip(factors[:3], block, strict=True))
+            return self.exact.variance * along_axes(share[None], t, y, x)
+
+        return variance
+
+    def _variance_by_modes(self) -> Variance:
+        r""":math:`\operatorname{diag} F N^{-1} F^\top`, N the system in the modes."""
+        shape = self._seen.mode_variance.shape
+        modes, factors = math.prod(shape), self._seen.state_factors
+        system = self._system(self._seen, 1 / self.noise_variance)
+        one = torch.eye(modes, dtype=self.exact.time.dtype, device=self.cells.device)
+        size = max(1, BLOCK_NUMBERS // (4 * math.prod(self.exact.shape)))
+        rows = [system(some.unflatten(1, shape)).flatten(1) for some in one.split(size)]
+        matrix = torch.cat(rows)
+        factor = torch.linalg.cholesky((matrix + matrix.T) / 2)
+
+        def variance(block: Block) -> Tensor:
+            t, y, x = (f[b] for f, b in zip(factors[:3], block, strict=True))
+            at = torch.einsum("ta,yb,xc->abctyx", t, y, x).reshape(modes, -1)
+            at = math.sqrt(self.exact.variance) * at
+            return torch.linalg.solve_triangular(factor, at, upper=False).square().sum(0)
+
+        return variance
+
+    def _variance_by_factor(self) -> Variance:
+        """Variance given all observations."""
+
+        def variance(block: Block) -> Tensor:
+            return self._left(self._factor(), self.cells, torch.cartesian_prod(*block))
+
+        return variance
+
+    def _variance_nearby(self, near: Callable[[Block], Tensor]) -> Variance:
+        """Variance given the observations near each block."""
+
+        def variance(block: Block) -> Tensor:
+            chosen = near(block)
+            cells = self.cells[chosen]
+            factor = self._decompose(cells, self.noise_variance[chosen])
+            return self._left(factor, cells, torch.cartesian_prod(*block))
+
+        return variance
+
+    def _left(self, factor: Tensor, cells: Tensor, targets: Tensor) -> Tensor:
+        """Variance of targets that observed cells with this factor leave."""
+        shared = self._seen.towards(cells, targets)
+        gain = torch.linalg.solve_triangular(factor, shared, upper=False)
+        return self.exact.variance - gain.square().sum(0)
 
     def _block_sizes(self) -> tuple[int, int, int]:
         def cells(axis: Tensor, scale: float) -> int:
@@ -313,29 +438,60 @@ class GaussianPosterior(Solver):
 
         p = self.exact
         return (
-            cells(p.time, p.time_scale),
+            cells(p.times, p.time_scale),
             cells(p.y, p.length_scale),
             cells(p.x, p.length_scale),
         )
 
-    def _near(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _near(self, block: Block) -> Tensor:
         """Observations correlated with a block, the most correlated first."""
         prior = self.exact
         outside = []
         for axis, k in ((prior.time, 0), (prior.y, 1), (prior.x, 2)):
-            at, block = axis[self.cells[:, k]], axis[targets[:, k]]
-            outside.append((block.min() - at).clamp(min=0) + (at - block.max()).clamp(min=0))
+            at, inside = axis[self.cells[:, k]], axis[block[k]]
+            outside.append((inside.min() - at).clamp(min=0) + (at - inside.max()).clamp(min=0))
         correlation = envelope(
             prior.space, torch.hypot(outside[1], outside[2]), prior.length_scale
         ) * prior.temporal(outside[0], prior.time_scale)
-        smooth = prior.space is gaussian
-        negligible = NEGLIGIBLE_IF_SMOOTH if smooth else NEGLIGIBLE_CORRELATION
-        correlation = correlation * (correlation > negligible)
+        if prior.series is not None and prior.coupling is not None:
+            # The entries of a block are of one variable.
+            with_block = prior.coupling[:, prior.series[block[0][0]]].abs()
+            correlation = correlation * with_block[prior.series[self.cells[:, 0]]]
+        correlation = correlation * (correlation > self._negligible())
         kept = int(min(LOCAL_LIMIT, int((correlation > 0).sum())))
-        chosen = correlation.topk(kept).indices
-        return self.cells[chosen], self.noise_variance[chosen]
+        return correlation.topk(kept).indices
+
+    def _near_through_axes(self, block: Block) -> Tensor:
+        """Observations through a separable operator that are correlated with a block."""
+        seen = self._seen
+        if not isinstance(seen, SeenAxes):
+            raise TypeError(f"{type(seen).__name__}: expected a separable operator.")
+        chosen = (seen.correlation(self.cells, block) > self._negligible()).nonzero()[:, 0]
+        if len(chosen) > LOCAL_LIMIT:
+            raise ArithmeticError(self._too_many())
+        return chosen
+
+    def _negligible(self) -> float:
+        smooth = self.exact.space is gaussian
+        return NEGLIGIBLE_IF_SMOOTH if smooth else NEGLIGIBLE_CORRELATION
 
 
-def _blocks(axis: Tensor, size: int) -> Iterator[slice]:
-    for start in range(0, len(axis), size):
-        yield slice(start, start + size)
+def _blocks(axis: Tensor, size: int, groups: Tensor | None = None) -> Iterator[slice]:
+    """Slices of an axis, at most ``size`` long and within one group each."""
+    starts = list(range(0, len(axis), size))
+    if groups is not None:
+        edges = [0, *((groups.diff() != 0).nonzero()[:, 0] + 1).tolist(), len(axis)]
+        starts = [k for a, b in pairwise(edges) for k in range(a, b, size)]
+    for start, end in pairwise([*starts, len(axis)]):
+        yield slice(start, end)
+
+
+def _slab(axes: Sequence[Tensor], columns: int) -> tuple[int, int, int]:
+    """Size of blocks as large as memory allows, with this many numbers for each cell."""
+    cells, sizes = max(1, BLOCK_NUMBERS // max(columns, 1)), []
+    for axis in reversed(axes):
+        size = max(1, min(len(axis), cells))
+        sizes.append(size)
+        cells //= size
+    x, y, t = sizes
+    return t, y, x

@@ -1,0 +1,450 @@
+r"""A Gaussian prior as its observations see it: covariances of :math:`y = S G x`.
+
+:math:`G` is a linear operator on states and :math:`S` selects cells of what it gives.
+With :math:`H = S G`, these classes apply :math:`H B H^\top` and :math:`B H^\top`, and
+:math:`H F` where the prior has a factor, :math:`B = F F^\top`. There are three:
+
+* `Seen`, without an operator: :math:`G = I`.
+* `SeenAxes`, for a Kronecker prior and an operator that is one matrix along y and one
+  along x. Every product stays one small matrix for each axis.
+* `SeenGrid`, for any other linear operator, which is applied on the whole grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xinverse.errors import OptionError
+from xinverse.operators.base import Operator
+from xinverse.operators.blur import Blur
+from xinverse.operators.compose import Composition
+from xinverse.operators.separable import Separable
+
+if TYPE_CHECKING:  # a solver takes any prior; only the types are named here
+    from xinverse.priors.factors import Factors
+    from xinverse.priors.gaussian import GaussianPrior
+
+__all__ = ["Seen", "SeenAxes", "SeenGrid", "matrices", "seen_through"]
+
+# Numbers in the fields that are worked on at once where there is one for each observation.
+CHUNK = 2**22
+
+# Modes along y and x whose gain is measured; the gains of the others are interpolated.
+PROBES = 24
+
+
+@runtime_checkable
+class Factored(Protocol):
+    r"""A prior whose covariance is :math:`F F^\top`, with few columns in F."""
+
+    @property
+    def factors(self) -> Factors: ...
+    @property
+    def mode_variance(self) -> Tensor: ...
+
+
+class Seen(nn.Module):
+    """A Gaussian prior and a selection of its cells.
+
+    Parameters
+    ----------
+    prior : GaussianPrior
+        The covariance B of the states.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Cells of the observation along (time, y, x), before the selection.
+    separable : bool
+        Whether the covariances are products of one number for each axis.
+    """
+
+    separable: bool = True
+
+    def __init__(self, prior: GaussianPrior) -> None:
+        super().__init__()
+        self.prior = prior
+        self.shape: tuple[int, int, int] = prior.shape
+
+    def see(self, field: Tensor) -> Tensor:
+        r""":math:`G x` of fields ``(batch, nt, ny, nx)``."""
+        return field
+
+    def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
+        return self.prior.restrict(v, cells)
+
+    def spread(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`B H^\top v`, fields ``(batch, nt, ny, nx)``."""
+        return self.prior.spread(v, cells)
+
+    def between(self, a: Tensor, b: Tensor) -> Tensor:
+        """Covariance of observed cells ``a`` with observed cells ``b``."""
+        return self.prior.between(a, b)
+
+    def towards(self, a: Tensor, targets: Tensor) -> Tensor:
+        """Covariance of observed cells ``a`` with cells ``targets`` of the state."""
+        return self.prior.between(a, targets)
+
+    @property
+    def modes(self) -> int | None:
+        """How many modes the prior's factor has; None without a factor."""
+        return self.mode_variance.numel() if isinstance(self.prior, Factored) else None
+
+    @property
+    def state_factors(self) -> Factors:
+        """F, which takes modes to the state."""
+        return _factored(self.prior).factors
+
+    @property
+    def mode_variance(self) -> Tensor:
+        r"""Diagonal of :math:`F^\top G^\top G F`, exact if separable, else estimated."""
+        return _factored(self.prior).mode_variance
+
+    def to_modes(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`F^\top H^\top v` of values ``(batch, m)`` at cells."""
+        return self.state_factors.to_modes(v, cells)
+
+    def from_modes(self, modes: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`H F z`, values ``(batch, m)`` at cells."""
+        return self.state_factors.from_modes(modes, cells)
+
+
+class SeenAxes(Seen):
+    r"""A Kronecker prior through :math:`G = A_y \otimes A_x`.
+
+    .. math:: G F = \sigma \, F_t \otimes A_y F_y \otimes A_x F_x
+
+    The columns of :math:`F_y` are turned so that those of :math:`A_y F_y` are
+    orthogonal, and likewise along x. Then :math:`F^\top G^\top G F` is diagonal:
+    with all cells observed and an even noise, the posterior is known in closed form.
+
+    Parameters
+    ----------
+    prior : GaussianPrior
+        With a Kronecker factor.
+    along_y, along_x : Tensor
+        :math:`A_y`, ``(my, ny)``, and :math:`A_x`, ``(mx, nx)``.
+    """
+
+    def __init__(self, prior: GaussianPrior, along_y: Tensor, along_x: Tensor) -> None:
+        super().__init__(prior)
+        self.shape = (prior.shape[0], len(along_y), len(along_x))
+        factors, dtype = _factored(prior).factors, prior.time.dtype
+        matrices = {
+            "y": (along_y, prior.y, factors.y),
+            "x": (along_x, prior.x, factors.x),
+        }
+        for name, (matrix, axis, factor) in matrices.items():
+            fine = axis.to(torch.float64)
+            A, F = matrix.to(fine), factor.to(torch.float64)
+            B = prior.space((fine[:, None] - fine).abs(), prior.length_scale)
+            _, turn = torch.linalg.eigh((A @ F).T @ (A @ F))
+            parts = {"state": F @ turn, "seen": A @ F @ turn, "to": A @ B, "own": A @ B @ A.T}
+            for part, value in parts.items():
+                self.register_buffer(f"{part}_{name}", value.to(dtype), persistent=False)
+        self.register_buffer("along_y", along_y.to(prior.time), persistent=False)
+        self.register_buffer("along_x", along_x.to(prior.time), persistent=False)
+
+    along_y: Tensor
+    along_x: Tensor
+    state_y: Tensor
+    state_x: Tensor
+    seen_y: Tensor
+    seen_x: Tensor
+    to_y: Tensor
+    to_x: Tensor
+    own_y: Tensor
+    own_x: Tensor
+
+    def see(self, field: Tensor) -> Tensor:
+        """Both matrices."""
+        return self.along_y @ field @ self.along_x.mT
+
+    @property
+    def state_factors(self) -> Factors:
+        """F, its columns along y and x turned."""
+        return _factored(self.prior).factors._replace(y=self.state_y, x=self.state_x)
+
+    @property
+    def seen_factors(self) -> Factors:
+        r""":math:`G F`."""
+        return _factored(self.prior).factors._replace(y=self.seen_y, x=self.seen_x)
+
+    @property
+    def mode_variance(self) -> Tensor:
+        r"""Diagonal of :math:`F^\top G^\top G F`, which has nothing off its diagonal."""
+        return self.seen_factors.mode_variance
+
+    def to_modes(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`F^\top H^\top v` of values ``(batch, m)`` at cells."""
+        if self._fills(cells):  # a product of whole matrices is faster than one of rows
+            return self.seen_factors.field_to_modes(_scatter(v, cells, self.shape))
+        return self.seen_factors.to_modes(v, cells)
+
+    def from_modes(self, modes: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`H F z`, values ``(batch, m)`` at cells."""
+        if self._fills(cells):
+            return _gather(self.seen_factors.from_modes(modes), cells)
+        return self.seen_factors.from_modes(modes, cells)
+
+    def _fills(self, cells: Tensor) -> bool:
+        return 4 * len(cells) >= math.prod(self.shape)
+
+    def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
+        return self.from_modes(self.to_modes(v, cells), cells)
+
+    def spread(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`B H^\top v`, fields ``(batch, nt, ny, nx)``."""
+        return self.state_factors.from_modes(self.to_modes(v, cells))
+
+    def between(self, a: Tensor, b: Tensor) -> Tensor:
+        """Covariance of observed cells ``a`` with observed cells ``b``."""
+        return self._product(a, b, self.own_y, self.own_x)
+
+    def towards(self, a: Tensor, targets: Tensor) -> Tensor:
+        """Covariance of observed cells ``a`` with cells ``targets`` of the state."""
+        return self._product(a, targets, self.to_y, self.to_x)
+
+    def _product(self, a: Tensor, b: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        in_space = y[a[:, 1, None], b[:, 1]] * x[a[:, 2, None], b[:, 2]]
+        return self.prior.variance * in_space * self.prior.between_times(a[:, 0], b[:, 0])
+
+    def correlation(self, cells: Tensor, block: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Largest size of each observed cell's correlation with a block of the state.
+
+        Parameters
+        ----------
+        cells : Tensor
+            ``(m, 3)``.
+        block : tuple of Tensor
+            Numbers of the block's cells along (time, y, x).
+        """
+        entries = torch.arange(self.shape[0], device=cells.device)
+        largest = [
+            matrix.abs().amax(1)
+            for matrix in (
+                self.prior.between_times(entries, block[0]),
+                self.to_y[:, block[1]] / self.own_y.diagonal().sqrt().clamp(min=1e-30)[:, None],
+                self.to_x[:, block[2]] / self.own_x.diagonal().sqrt().clamp(min=1e-30)[:, None],
+            )
+        ]
+        return math.prod(a[cells[:, k]] for k, a in enumerate(largest))  # type: ignore[return-value]  # of tensors
+
+
+class SeenGrid(Seen):
+    """A Gaussian prior through any linear operator.
+
+    Parameters
+    ----------
+    prior : GaussianPrior
+        The covariance B of the states.
+    operator : Operator
+        G, linear, from ``(batch, nt, ny, nx)`` to ``(batch, mt, my, mx)``.
+    """
+
+    separable = False
+
+    def __init__(self, prior: GaussianPrior, operator: Operator) -> None:
+        super().__init__(prior)
+        self.operator = operator
+        with torch.no_grad():
+            seen = operator(prior.time.new_zeros(1, *prior.shape))
+            if seen.ndim != 4:
+                raise OptionError(
+                    f"{type(operator).__name__} gives observations of shape "
+                    f"{tuple(seen.shape[1:])}: expected three axes, time, y and x."
+                )
+            self.shape = (seen.shape[1], seen.shape[2], seen.shape[3])
+            gain = self._gain() if isinstance(prior, Factored) else None
+        self.register_buffer("gain", gain, persistent=False)
+
+    gain: Tensor | None
+
+    def see(self, field: Tensor) -> Tensor:
+        """The operator."""
+        seen: Tensor = self.operator(field)
+        return seen
+
+    def _back(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`H^\top v`, fields."""
+        state = v.new_zeros(1).expand(len(v), *self.prior.shape)
+        return self.operator.adjoint(_scatter(v, cells, self.shape), state)
+
+    def spread(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`B H^\top v`, fields ``(batch, nt, ny, nx)``."""
+        return self.prior.matvec(self._back(v, cells))
+
+    def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
+        return _gather(self.see(self.spread(v, cells)), cells)
+
+    def to_modes(self, v: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`F^\top H^\top v` of values ``(batch, m)`` at cells."""
+        return self.state_factors.field_to_modes(self._back(v, cells))
+
+    def from_modes(self, modes: Tensor, cells: Tensor) -> Tensor:
+        r""":math:`H F z`, values ``(batch, m)`` at cells."""
+        return _gather(self.see(self.state_factors.from_modes(modes)), cells)
+
+    def between(self, a: Tensor, b: Tensor) -> Tensor:
+        """Covariance of observed cells ``a`` with observed cells ``b``."""
+        rows = [_gather(self.see(fields), b) for fields in self._columns(a)]
+        return torch.cat(rows) if rows else self.prior.time.new_zeros(0, len(b))
+
+    def towards(self, a: Tensor, targets: Tensor) -> Tensor:
+        """Covariance of observed cells ``a`` with cells ``targets`` of the state."""
+        rows = [_gather(fields, targets) for fields in self._columns(a)]
+        return torch.cat(rows) if rows else self.prior.time.new_zeros(0, len(targets))
+
+    def _columns(self, cells: Tensor) -> Iterator[Tensor]:
+        r"""Columns of :math:`B G^\top`, some at a time, as fields."""
+        size = max(1, CHUNK // max(math.prod(self.prior.shape), math.prod(self.shape)))
+        for some in cells.split(size):
+            one = torch.eye(len(some), dtype=self.prior.time.dtype, device=cells.device)
+            yield self.spread(one, some)
+
+    @property
+    def mode_variance(self) -> Tensor:
+        r"""Estimate of the diagonal of :math:`F^\top G^\top G F`."""
+        variance = _factored(self.prior).mode_variance
+        return variance if self.gain is None else variance * self.gain
+
+    def _gain(self) -> Tensor:
+        r"""By how much G multiplies the square norm of each mode in space, ``(ry, rx)``.
+
+        Measured on some modes, and interpolated between them: neighbouring modes have
+        neighbouring wavenumbers. Several modes share one field, each in a time of its own,
+        as if G acted on one time at once. Only the speed of the iterations depends on it.
+        """
+        factors, nt = _factored(self.prior).factors, self.prior.shape[0]
+        y, x = (f / f.norm(dim=0) for f in (factors.y, factors.x))
+        if self.shape[0] != nt:
+            return y.new_ones(y.shape[1], x.shape[1])
+        at = [
+            torch.linspace(0, f.shape[1] - 1, min(PROBES, f.shape[1]))
+            .round()
+            .long()
+            .to(f.device)
+            for f in (y, x)
+        ]
+        probes = torch.einsum("yr,xk->rkyx", y[:, at[0]], x[:, at[1]]).flatten(0, 1)
+        empty = probes.new_zeros(-len(probes) % nt, *probes.shape[1:])
+        fields = torch.cat([probes, empty]).unflatten(0, (-1, nt))
+        size = max(1, CHUNK // math.prod(self.prior.shape))
+        energy = torch.cat([self.see(some).square().sum((2, 3)) for some in fields.split(size)])
+        measured = energy.flatten()[: len(probes)].reshape(1, 1, len(at[0]), len(at[1]))
+        sides = (y.shape[1], x.shape[1])
+        return functional.interpolate(
+            measured, size=sides, mode="bilinear", align_corners=True
+        )[0, 0]
+
+
+def seen_through(prior: GaussianPrior, operator: Operator | None) -> Seen:
+    """The prior through an operator, by the cheapest of the three classes.
+
+    Parameters
+    ----------
+    prior : GaussianPrior
+        Its precision is that of the products.
+    operator : Operator or None
+        Linear; None for the identity. It is copied to the prior's precision.
+
+    Raises
+    ------
+    OptionError
+        An operator that is not linear, or does not fit the states of the prior.
+    """
+    if operator is None:
+        return Seen(prior)
+    if not operator.linear:
+        raise OptionError(
+            f"{type(operator).__name__} is not linear: expected a linear operator, for which "
+            "the posterior is Gaussian. Use a variational method instead."
+        )
+    operator = deepcopy(operator).to(prior.time)
+    found = matrices(operator, prior.shape) if isinstance(prior, Factored) else None
+    if found is None:
+        return SeenGrid(prior, operator)
+    for name, matrix, cells in zip("yx", found, prior.shape[1:], strict=True):
+        if matrix.shape[1] != cells:
+            raise OptionError(
+                f"along_{name} has {matrix.shape[1]} columns: expected {cells}, one for each "
+                "cell of the state."
+            )
+    return SeenAxes(prior, *found)
+
+
+def matrices(operator: Operator, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor] | None:
+    """The operator as one matrix along y and one along x; None if it is not separable.
+
+    Parameters
+    ----------
+    operator : Operator
+        A `Separable`, a `Blur` whose kernel is an outer product, or a `Composition` of
+        these is recognised.
+    shape : tuple of int
+        Cells of the state along (time, y, x).
+    """
+    if isinstance(operator, Separable):
+        return operator.along_y, operator.along_x
+    if isinstance(operator, Composition):
+        inner = matrices(operator.inner, shape)
+        if inner is None:
+            return None
+        outer = matrices(operator.outer, (shape[0], len(inner[0]), len(inner[1])))
+        return None if outer is None else (outer[0] @ inner[0], outer[1] @ inner[1])
+    if isinstance(operator, Blur) and operator.kernel.ndim == 2:
+        kernel = operator.kernel
+        left, values, right = torch.linalg.svd(kernel.to(torch.float64), full_matrices=False)
+        if float(values[1:].sum()) > 8 * torch.finfo(kernel.dtype).eps * float(values[0]):
+            return None
+        sides = zip(
+            (left[:, 0] * values[0], right[0]), shape[1:], operator.periodic, strict=True
+        )
+        along_y, along_x = (_convolution(*side).to(kernel.dtype) for side in sides)
+        return along_y, along_x
+    return None
+
+
+def _convolution(kernel: Tensor, cells: int, periodic: bool) -> Tensor:
+    """Matrix of a convolution along one axis, with zeros or the other end beyond an edge."""
+    reach = len(kernel) // 2
+    out, offset = torch.meshgrid(
+        torch.arange(cells, device=kernel.device),
+        torch.arange(-reach, reach + 1, device=kernel.device),
+        indexing="ij",
+    )
+    source = out - offset
+    kept = torch.ones_like(source, dtype=torch.bool)
+    if not periodic:
+        kept = (source >= 0) & (source < cells)
+    matrix = kernel.new_zeros(cells, cells)
+    place = (out[kept], source[kept] % cells)
+    return matrix.index_put_(place, kernel.expand(cells, -1)[kept], accumulate=True)
+
+
+def _factored(prior: GaussianPrior) -> Factored:
+    if not isinstance(prior, Factored):
+        raise TypeError(f"{type(prior).__name__} has no factor: expected a Kronecker prior.")
+    return prior
+
+
+def _scatter(v: Tensor, cells: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Fields ``(batch, *shape)`` with the sums of the values at each cell."""
+    _, ny, nx = shape
+    flat = (cells[:, 0] * ny + cells[:, 1]) * nx + cells[:, 2]
+    return v.new_zeros(len(v), math.prod(shape)).index_add(1, flat, v).unflatten(1, shape)
+
+
+def _gather(field: Tensor, cells: Tensor) -> Tensor:
+    """Values ``(batch, m)`` at cells."""
+    return field[:, cells[:, 0], cells[:, 1], cells[:, 2]]

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from xinverse.constants import EARTH_RADIUS_KM, KM_PER_DEGREE
 from xinverse.errors import OptionError, UnitsError
-from xinverse.fields.grid import EARTH_RADIUS_KM, KM_PER_DEGREE
 from xinverse.osse import (
     ORBITS,
     SwathError,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import DataError, GridError, OptionError
-from xinverse.fields.grid import KM_PER_DEGREE, Grid
+from xinverse.fields.grid import Grid
 from xinverse.registry import Registry
 
 if TYPE_CHECKING:

@@ -7,14 +7,13 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import xarray as xr
 
+from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
 from xinverse.errors import GridError, OptionError, UnitsError
 from xinverse.fields.axes import Axes, find_axes
-from xinverse.fields.grid import EARTH_RADIUS_KM, Grid, make_grid
+from xinverse.fields.grid import Grid, make_grid
 
 __all__ = ["EQUATOR", "geostrophic_currents", "metres_per_unit"]
 
-GRAVITY = 9.81  # m s-2
-EARTH_ROTATION = 7.2921e-5  # s-1
 EQUATOR = 5.0  # degrees, within which the currents are not geostrophic
 
 _METRES = {
@@ -176,7 +175,7 @@ def _derivative(field: xr.DataArray, dim: Hashable, positions: np.ndarray) -> xr
 
 def _metres(values: np.ndarray, grid: Grid) -> np.ndarray:
     if grid.geographic:
-        return np.asarray(1e3 * EARTH_RADIUS_KM * np.deg2rad(values))
+        return np.asarray(EARTH_RADIUS * np.deg2rad(values))
     return np.asarray(1e3 * values)
 
 

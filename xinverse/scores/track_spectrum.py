@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xinverse.constants import EARTH_RADIUS_KM
 from xinverse.errors import DataError, OptionError
-from xinverse.fields.grid import EARTH_RADIUS_KM
 from xinverse.scores.crossing import smallest_resolved
 from xinverse.scores.pairs import Pairs, pair
 from xinverse.scores.spectrum import segment_spectrum

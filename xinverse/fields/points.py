@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 from xinverse.errors import AxesError, OptionError
 from xinverse.fields.axes import NAMES, Axes
 from xinverse.fields.clock import date_after, days_after
-from xinverse.fields.coordinates import (
-    DEGREES,
-    KM_PER_UNIT,
-    STANDARD_NAMES,
-    spatial_units,
-)
+from xinverse.fields.coordinates import DEGREES, STANDARD_NAMES, spatial_units
 from xinverse.fields.grid import Grid
+from xinverse.fields.units import KM_PER_UNIT
 
 __all__ = [
     "Extent",

@@ -13,11 +13,11 @@ from xinverse.errors import DataError, OptionError, UnitsError
 from xinverse.fields.axes import Axes
 from xinverse.fields.clock import date_after
 from xinverse.fields.units import same_units
-from xinverse.osse.binning import CellSums
 from xinverse.osse.radiometer import Clouds, between_clouds
 from xinverse.osse.sampling import Satellite, Sighting, sightings
 from xinverse.osse.swath_error import SwathError, draw_swath_error
 from xinverse.osse.truth import Noise, deviation_of, gridded, name_of, read_field
+from xinverse.points.binning import CellSums
 
 __all__ = ["observe", "track_points"]
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from xinverse.constants import EARTH_RADIUS_KM
 from xinverse.errors import DataError, OptionError
-from xinverse.scores.crossing import smallest_resolved
-from xinverse.scores.pairs import Pairs, pair
-from xinverse.scores.spectrum import segment_spectrum
+from xinverse.points.pairs import Pairs, pair
+from xinverse.spectra import segment_spectrum, smallest_resolved
 
 __all__ = ["along_track_spectrum"]
 

@@ -11,16 +11,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xinverse.errors import DataError
+from xinverse.fields.alignment import check_units
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
-from xinverse.fields.points import (
+from xinverse.points.from_maps import interpolate
+from xinverse.points.positions import (
     Extent,
     find_layout,
     find_point_variable,
     read_positions,
 )
-from xinverse.scores.alignment import check_units
-from xinverse.scores.points import interpolate
 
 __all__ = ["Pairs", "pair"]
 

@@ -15,14 +15,14 @@ from xinverse.fields.attributes import describe_call, history_line, prepend_hist
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
 from xinverse.fields.l3 import build_l3, grid_coordinates, in_order_of
-from xinverse.fields.points import (
+from xinverse.points.binning import CellSums, nearest_cells
+from xinverse.points.positions import (
     Extent,
     find_layout,
     find_point_variable,
     read_positions,
 )
-from xinverse.fields.sources import Source, open_each
-from xinverse.osse.binning import CellSums, nearest_cells
+from xinverse.points.sources import Source, open_each
 
 __all__ = ["grid_tracks"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xinverse.errors import DataError
 from xinverse.fields.clock import date_after, time_of_day
-from xinverse.scores.pairs import pair
+from xinverse.points.pairs import pair
 
 __all__ = ["along_track"]
 

@@ -13,8 +13,8 @@ from xinverse.errors import DataError
 from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
-from xinverse.fields.points import find_layout, read_positions
-from xinverse.scores.interpolation import Bracket, bracket, trilinear
+from xinverse.points.interpolation import Bracket, bracket, trilinear
+from xinverse.points.positions import find_layout, read_positions
 
 __all__ = ["interpolate", "interpolate_to_points"]
 

@@ -289,7 +289,7 @@ ONE = track([0, 1], [0, 1], [0, 1], [1, 2])
         (ONE.assign_coords(latitude=ONE.latitude + 50), {}, DataError, "y 50 to 51.*y 0 to 1"),
         (ONE.assign_coords(time=ONE.time + DAY * 999), {}, DataError, "2022-09-26.*2020-01-01"),
         (ONE.drop_vars("latitude"), {}, AxesError, "latitude"),
-        (ONE.rename(latitude="a"), {}, AxesError, "nowhere"),
+        (ONE.rename(latitude="a"), {}, AxesError, "no variable"),
         (ONE.assign(adt=ONE.sla), {}, OptionError, "variable="),
         (ONE.drop_vars("sla"), {}, OptionError, "no variable"),
         (ONE, {"variable": "adt"}, OptionError, "'adt'"),

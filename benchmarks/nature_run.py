@@ -22,12 +22,11 @@ import xarray as xr
 from _measure import finish, measured, save_figure
 from _report import parser
 
+from xinverse.constants import EARTH_ROTATION, GRAVITY
 from xinverse.osse import Ocean, simulate
-from xinverse.osse.nature import EARTH_ROTATION
 
 OCEAN = Ocean(spacing_km=12.0, rossby_radius_km=30.0, shear=0.1)
 DRAGS = (1.0e-7, 1.6e-7)  # 1/s
-GRAVITY = 9.81
 EXPECTED = {"ssh cm": 10.0, "speed m/s": 0.16}
 WITHIN = 0.3
 SETTLED = 200  # the last days, whose mean is compared with what is expected

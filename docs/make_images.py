@@ -20,13 +20,13 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from xinverse.constants import EARTH_ROTATION, GRAVITY, SECONDS_PER_DAY
 from xinverse.osse import Ocean, SwathError, nature_runs, observe
 from xinverse.tiling import plan
 
 DOCS = Path(__file__).resolve().parent
 IMAGES = DOCS / "images"
 OCEAN = Ocean(spacing_km=14.0, rossby_radius_km=28.0, shear=0.1, drag=1.5e-7)
-DAY = 86400.0
 SEED, WHEN = 1, 12  # a day on which SWOT passes twice
 
 
@@ -91,12 +91,12 @@ def stirred(ssh: xr.DataArray, slope: float = -1.1e-5, substeps: int = 4) -> xr.
     Semi-Lagrangian and doubly periodic, but for the mean slope; in degrees Celsius.
     """
     spacing, size = 1e3 * OCEAN.spacing_km, ssh.sizes["latitude"]
-    f0 = 2 * 7.2921e-5 * np.sin(np.deg2rad(OCEAN.latitude))
-    psi = 9.81 / f0 * ssh.values.astype(float)
+    f0 = 2 * EARTH_ROTATION * np.sin(np.deg2rad(OCEAN.latitude))
+    psi = GRAVITY / f0 * ssh.values.astype(float)
     u = OCEAN.shear - (np.roll(psi, -1, 1) - np.roll(psi, 1, 1)) / (2 * spacing)
     v = (np.roll(psi, -1, 2) - np.roll(psi, 1, 2)) / (2 * spacing)
     north, east = np.mgrid[:size, :size].astype(float)
-    anomaly, maps, dt = np.zeros((size, size)), [], DAY / substeps
+    anomaly, maps, dt = np.zeros((size, size)), [], SECONDS_PER_DAY / substeps
     for day in range(ssh.sizes["time"]):
         anomaly = gaussian_filter(anomaly, 0.6, mode="wrap")  # of what a cell cannot hold
         maps.append(anomaly)

@@ -21,6 +21,7 @@ from scipy.integrate import solve_ivp
 from tensors import BOTH, random
 from torch import Tensor
 
+from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
 from xinverse.dynamics import (
     DYNAMICS,
     Advection,
@@ -31,7 +32,6 @@ from xinverse.dynamics import (
     OneLayerQG,
     Rescaled,
 )
-from xinverse.dynamics.quasi_geostrophic import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
 from xinverse.dynamics.spectral import interpolation_matrix, two_thirds, wavenumbers
 from xinverse.dynamics.steppers import ORDERS, STEPPERS
 from xinverse.errors import UnknownNameError

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import LONGITUDES, Layout, build, layouts, longitudes
 
+from xinverse.constants import EARTH_RADIUS_KM, KM_PER_DEGREE
 from xinverse.errors import GridError, UnitsError
 from xinverse.fields.axes import Axes, find_axes
-from xinverse.fields.grid import EARTH_RADIUS_KM, KM_PER_DEGREE, Grid, make_grid
+from xinverse.fields.grid import Grid, make_grid
 
 AXES = Axes("time", "lat", "lon")
 DEGREES = {"y": {"units": "degrees_north"}, "x": {"units": "degrees_east"}}

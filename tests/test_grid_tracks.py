@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xinverse.errors import AxesError, DataError, GridError, OptionError, UnitsError
-from xinverse.osse.binning import CellSums, nearest_cells
-from xinverse.verbs.grid_tracks import grid_tracks
+from xinverse.points.binning import CellSums, nearest_cells
+from xinverse.points.grid_tracks import grid_tracks
 
 DAY = np.timedelta64(1, "D")
 START = np.datetime64("2020-01-01", "ns")
@@ -192,7 +192,7 @@ def test_files_one_at_a_time_equal_all_at_once(many, tmp_path, monkeypatch):
         piece = many.isel(obs=slice(part * 500, (part + 1) * 500))
         piece.to_netcdf(tmp_path / f"track{part}.nc")
     monkeypatch.setattr(xr, "open_dataset", watched)
-    monkeypatch.setattr("xinverse.verbs.grid_tracks._BLOCK", 130)
+    monkeypatch.setattr("xinverse.points.grid_tracks._BLOCK", 130)
     for source in (
         str(tmp_path / "*.nc"),
         sorted(tmp_path.glob("*.nc")),
@@ -289,7 +289,7 @@ ONE = track([0, 1], [0, 1], [0, 1], [1, 2])
         (ONE.assign_coords(latitude=ONE.latitude + 50), {}, DataError, "y 50 to 51.*y 0 to 1"),
         (ONE.assign_coords(time=ONE.time + DAY * 999), {}, DataError, "2022-09-26.*2020-01-01"),
         (ONE.drop_vars("latitude"), {}, AxesError, "latitude"),
-        (ONE.rename(latitude="a"), {}, AxesError, "nowhere"),
+        (ONE.rename(latitude="a"), {}, AxesError, "no variable"),
         (ONE.assign(adt=ONE.sla), {}, OptionError, "variable="),
         (ONE.drop_vars("sla"), {}, OptionError, "no variable"),
         (ONE, {"variable": "adt"}, OptionError, "'adt'"),

@@ -20,6 +20,7 @@ from strategies import Layout, build
 from torch import Tensor
 
 import xinverse
+from xinverse.constants import KM_PER_DEGREE
 from xinverse.dynamics import Advection, Lorenz63, OneLayerQG
 from xinverse.errors import (
     DataError,
@@ -29,7 +30,6 @@ from xinverse.errors import (
     UnknownNameError,
     XinverseError,
 )
-from xinverse.fields.grid import KM_PER_DEGREE
 from xinverse.methods.registry import find
 from xinverse.operators import OPERATORS, Operator, SpectralColour
 from xinverse.priors import PRIORS, Prior

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION
 from xinverse.fields.axes import find_axes
-from xinverse.fields.grid import EARTH_RADIUS_KM, make_grid
-from xinverse.osse.nature import EARTH_ROTATION, Ocean, draw_ocean, nature_runs
+from xinverse.fields.grid import make_grid
+from xinverse.osse.nature import Ocean, draw_ocean, nature_runs
 
 # An ocean that moves soon, so that a few days tell something.
 FAST = Ocean(spacing_km=12.0, rossby_radius_km=30.0, shear=0.2)
@@ -125,7 +126,7 @@ def test_drawn_oceans_are_within_what_is_said_of_them():
         assert low <= values.min() < low + 0.1 * (high - low)
         assert high - 0.1 * (high - low) < values.max() <= high
     assert (table["rossby_radius_km"] >= 1.4 * table["spacing_km"]).all()
-    beta = 2 * EARTH_ROTATION * np.cos(np.deg2rad(table["latitude"])) / (1e3 * EARTH_RADIUS_KM)
+    beta = 2 * EARTH_ROTATION * np.cos(np.deg2rad(table["latitude"])) / EARTH_RADIUS
     ratio = table["depth_ratio"]
     f2 = ratio / ((1e3 * table["rossby_radius_km"]) ** 2 * (1 + ratio))
     criticality = f2 * table["shear"] / beta

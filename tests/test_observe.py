@@ -9,7 +9,7 @@ import xarray as xr
 
 from xinverse.errors import AxesError, DataError, GridError, OptionError
 from xinverse.osse import observe, sample_tracks, track_points
-from xinverse.verbs.grid_tracks import grid_tracks
+from xinverse.points.grid_tracks import grid_tracks
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import AxesError, DataError, MaskError, OptionError
-from xinverse.fields.grid import KM_PER_DEGREE
 from xinverse.osse import cloud_mask, observe
 
 SPACING, HOURS = 20.0, 3

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import GridError, OptionError, UnknownNameError
-from xinverse.fields.grid import KM_PER_DEGREE
 from xinverse.osse import ORBITS, Orbit, ground_track, sample_tracks
 from xinverse.osse.sampling import launch
 

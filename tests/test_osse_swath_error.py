@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from xinverse.constants import EARTH_RADIUS_KM, KM_PER_DEGREE
 from xinverse.errors import OptionError, UnitsError
-from xinverse.fields.grid import EARTH_RADIUS_KM, KM_PER_DEGREE
 from xinverse.osse import (
     ORBITS,
     SwathError,
@@ -21,7 +21,7 @@ from xinverse.osse import (
 )
 from xinverse.osse.sampling import launch
 from xinverse.osse.swath_error import draw_swath_error
-from xinverse.verbs.grid_tracks import grid_tracks
+from xinverse.points.grid_tracks import grid_tracks
 
 SWOT = ORBITS["swot"]
 KM_A_DAY = 2 * np.pi * EARTH_RADIUS_KM * SWOT.revolutions / SWOT.repeat_days

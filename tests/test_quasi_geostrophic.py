@@ -11,14 +11,10 @@ import torch
 from scipy.linalg import expm
 from torch import Tensor
 
-from xinverse.dynamics.quasi_geostrophic import (
-    EARTH_RADIUS,
-    EARTH_ROTATION,
-    GRAVITY,
-    TwoLayerQG,
-)
+from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
+from xinverse.constants import SECONDS_PER_DAY as DAY
+from xinverse.dynamics.quasi_geostrophic import TwoLayerQG
 
-DAY = 86400.0
 SIZE, SPACING, RADIUS, LATITUDE, RATIO = 32, 15e3, 30e3, 38.0, 0.25
 BETA = 2 * EARTH_ROTATION * math.cos(math.radians(LATITUDE)) / EARTH_RADIUS
 F1 = 1 / (RADIUS**2 * (1 + RATIO))

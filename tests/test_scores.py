@@ -9,7 +9,7 @@ import xarray as xr
 
 from xinverse import scores
 from xinverse.errors import DataError, GridError, MaskError, OptionError, UnitsError
-from xinverse.scores.interpolation import bracket, trilinear
+from xinverse.points.interpolation import bracket, trilinear
 
 DAY = np.timedelta64(1, "D")
 
@@ -171,7 +171,7 @@ def smooth(truth):
 
 @pytest.mark.parametrize("block", [1, 200, 10**6])
 def test_along_track_on_a_map_that_interpolates_exactly(smooth, rng, block, monkeypatch):
-    monkeypatch.setattr("xinverse.scores.points._BLOCK", block)
+    monkeypatch.setattr("xinverse.points.from_maps._BLOCK", block)
     result = scores.along_track(smooth.transpose().chunk(time=2), points_of(smooth, rng))
     assert int(result["count"]) == 4000
     assert int(result.left_out) == 0

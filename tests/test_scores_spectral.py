@@ -9,7 +9,7 @@ import xarray as xr
 
 from xinverse import scores
 from xinverse.errors import DataError, GridError
-from xinverse.scores.crossing import smallest_resolved, smallest_resolved_of_rows
+from xinverse.spectra import smallest_resolved, smallest_resolved_of_rows
 
 NT, NY, NX, STEP = 48, 40, 80, 0.125  # 48 days and 10 degrees
 

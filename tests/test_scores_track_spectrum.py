@@ -136,9 +136,9 @@ def test_mistakes_are_named(rng, long, all_waves):
     twin = points.assign_coords(longitude=points.longitude + 1, latitude=40 - points.latitude)
     both = xr.concat([points, twin], "n").sortby("time")
     for given, segment, error, match in (
-        (points, 3000, DataError, "340 points, 2210 km; a segment has 461"),
+        (points, 3000, DataError, "340 points \\(2210 km\\), a segment 461"),
         (points, 20, DataError, "at least 8"),
-        (points, 0, OptionError, "above zero"),
+        (points, 0, OptionError, "positive length"),
         (both, 1000, DataError, "one satellite"),
         (points.assign(sla=0 * points.sla), 1000, DataError, "one value"),
         (points.assign(sla=points.sla.assign_attrs(units="cm")), 1000, UnitsError, "cm"),

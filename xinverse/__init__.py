@@ -6,8 +6,8 @@ from xinverse.accessor import InverseAccessor
 from xinverse.methods import table as methods
 from xinverse.model import Model, load_model
 from xinverse.options import set_options
+from xinverse.points.grid_tracks import grid_tracks
 from xinverse.scores import compare
-from xinverse.verbs.grid_tracks import grid_tracks
 from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.plan_tiles import plan_tiles
 from xinverse.verbs.train import train

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from xinverse.errors import OptionError
+from xinverse.fields.alignment import aligned_error
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import Grid, make_grid
-from xinverse.scores.alignment import aligned_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as PlotAxes

@@ -25,7 +25,7 @@ from xinverse._panels import (
     size,
 )
 from xinverse.errors import OptionError
-from xinverse.scores.alignment import variable_of
+from xinverse.fields.alignment import variable_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as PlotAxes

@@ -20,14 +20,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY, SECONDS_PER_DAY
 from xinverse.dynamics.base import DYNAMICS, Dynamics
-from xinverse.dynamics.quasi_geostrophic import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
 from xinverse.dynamics.spectral import two_thirds, wavenumbers
 from xinverse.dynamics.steppers import STEPPERS
 
 __all__ = ["OneLayerQG"]
-
-DAY = 86400.0
 
 
 @DYNAMICS.register("one-layer-qg")
@@ -89,8 +87,8 @@ class OneLayerQG(Dynamics):
         buffer("to_stream", GRAVITY / f0)
         buffer("stretched", stretched)
         buffer("keep", two_thirds(shape))
-        buffer("beta_wave", DAY * beta * k / stretched)
-        buffer("drift_wave", -DAY * square * k / stretched)
+        buffer("beta_wave", SECONDS_PER_DAY * beta * k / stretched)
+        buffer("drift_wave", -SECONDS_PER_DAY * square * k / stretched)
         buffer("drift", float(drift))
         self.shape = tuple(shape)
 
@@ -110,7 +108,7 @@ class OneLayerQG(Dynamics):
         u, v, q = torch.fft.irfft2(fields, s=self.shape)
         flux_x, flux_y = torch.fft.rfft2(torch.stack([u * q, v * q])) * self.keep
         divergence = 1j * self.k * flux_x + 1j * self.ell * flux_y
-        advected = DAY * divergence / (self.stretched * self.to_stream)
+        advected = SECONDS_PER_DAY * divergence / (self.stretched * self.to_stream)
         return advected + 1j * (self.beta_wave + drift * self.drift_wave) * h
 
     def _drift(self, parameters: Mapping[str, Tensor] | None) -> Tensor:

@@ -27,11 +27,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GRAVITY", "TwoLayerQG"]
+from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
 
-GRAVITY = 9.81  # m s-2
-EARTH_ROTATION = 7.2921e-5  # s-1
-EARTH_RADIUS = 6.371e6  # m
+__all__ = ["TwoLayerQG"]
 
 
 def _column(value: float | Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Days since a grid's first time step, from the times of something else, and back."""
+"""Conversion between dates and days since the first time step of a grid."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xinverse.constants import SECONDS_PER_DAY
 from xinverse.errors import GridError
-from xinverse.fields.coordinates import DAYS_PER_UNIT
+from xinverse.fields.units import days_per_unit
 
 __all__ = ["date_after", "days_after", "time_of_day"]
 
@@ -15,7 +16,7 @@ Floats = NDArray[np.float64]
 
 
 def days_after(origin: xr.DataArray, time: xr.DataArray) -> Floats:
-    """Count days from the first value of one time coordinate to each value of another.
+    """Return the days from the first value of one time coordinate to the values of another.
 
     Parameters
     ----------
@@ -30,18 +31,17 @@ def days_after(origin: xr.DataArray, time: xr.DataArray) -> Floats:
     Raises
     ------
     GridError
-        The two are not dates of one calendar, or numbers of the same units.
+        The two have different calendars or units.
     """
     first, values = origin.to_numpy()[0], time.to_numpy()
     kinds = origin.dtype.kind + time.dtype.kind
     if kinds == "MM":
         return np.asarray((values - first) / np.timedelta64(1, "D"), dtype=np.float64)
     if kinds == "OO" and len({getattr(one, "calendar", None) for one in (first, *values)}) == 1:
-        return np.array([(one - first).total_seconds() / 86400.0 for one in values])
-    units = origin.attrs.get("units")
-    if set(kinds) <= set("iuf") and units == time.attrs.get("units"):
-        unit = DAYS_PER_UNIT.get(str(units).lower().partition("since")[0].strip(), 1.0)
-        return np.asarray(values - first, dtype=np.float64) * unit
+        return np.array([(one - first).total_seconds() for one in values]) / SECONDS_PER_DAY
+    same_units = origin.attrs.get("units") == time.attrs.get("units")
+    if set(kinds) <= set("iuf") and same_units:
+        return np.asarray(values - first, dtype=np.float64) * days_per_unit(origin)
     raise GridError(
         f"The times of the points ({_clock(time)}) and of the grid ({_clock(origin)}) cannot "
         "be compared. Expected dates of one calendar, or numbers of the same units: decode "
@@ -50,32 +50,36 @@ def days_after(origin: xr.DataArray, time: xr.DataArray) -> Floats:
 
 
 def date_after(origin: xr.DataArray, days: Floats) -> NDArray[np.generic]:
-    """Return dates (or numbers) so many days after the first value of a time coordinate.
+    """Return the times that lie some days after the first value of a time coordinate.
 
     Parameters
     ----------
     origin : DataArray
-        The time coordinate.
+        The time coordinate: dates, or numbers with units of time.
     days : ndarray
-        To the millisecond.
+        Rounded to milliseconds for dates.
 
     Returns
     -------
     ndarray, shape of `days`
-        Of the kind of `origin`.
+        Dates or numbers, like `origin`.
+
+    Raises
+    ------
+    UnitsError
+        The time coordinate holds numbers without units of a fixed length.
     """
     first = origin.to_numpy()[0]
     if origin.dtype.kind in "iuf":
-        units = str(origin.attrs.get("units")).lower().partition("since")[0].strip()
-        return np.asarray(first + days / DAYS_PER_UNIT.get(units, 1.0))
-    milliseconds = np.round(days * 86_400_000.0).astype("timedelta64[ms]")
+        return np.asarray(first + days / days_per_unit(origin))
+    milliseconds = np.round(days * (1e3 * SECONDS_PER_DAY)).astype("timedelta64[ms]")
     if origin.dtype.kind == "O":
         return np.asarray(first + milliseconds.astype(object))
     return np.asarray(first + milliseconds.astype("timedelta64[ns]"))
 
 
 def time_of_day(origin: xr.DataArray) -> float:
-    """Return the days since midnight at the first value of a time coordinate.
+    """Return the time of day of the first value of a time coordinate, in days.
 
     Parameters
     ----------
@@ -85,14 +89,14 @@ def time_of_day(origin: xr.DataArray) -> float:
     Returns
     -------
     float
-        In [0, 1); 0 for numbers, whose midnight is unknown.
+        In [0, 1); 0 for numbers, which have no known midnight.
     """
     first = origin.to_numpy()[0]
     if origin.dtype.kind == "M":
         return float((first - first.astype("datetime64[D]")) / np.timedelta64(1, "D"))
     if origin.dtype.kind == "O":
         midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
-        return float((first - midnight).total_seconds()) / 86400.0
+        return float((first - midnight).total_seconds()) / SECONDS_PER_DAY
     return 0.0
 
 

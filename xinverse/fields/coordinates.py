@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from xinverse.constants import SECONDS_PER_DAY
 from xinverse.errors import GridError, UnitsError
+from xinverse.fields.units import KM_PER_UNIT, days_per_unit
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,10 +18,6 @@ __all__ = ["FULL_CIRCLE", "read_space", "read_time", "spatial_units"]
 FULL_CIRCLE = 360.0
 MAX_LATITUDE = 90.0
 
-KM_PER_UNIT = {
-    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1e-3),
-    **dict.fromkeys(("km", "kilometre", "kilometres", "kilometer", "kilometers"), 1.0),
-}
 DEGREES = {
     "y": ("degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"),
     "x": ("degrees_east", "degree_east", "degrees_e", "degree_e", "degreese", "degreee"),
@@ -29,12 +27,6 @@ STANDARD_NAMES = {"y": ("latitude", "grid_latitude"), "x": ("longitude", "grid_l
 DEGREE_NAMES = {
     "y": ("lat", "latitude", "nav_lat", "rlat"),
     "x": ("lon", "long", "longitude", "nav_lon", "rlon"),
-}
-DAYS_PER_UNIT = {
-    **dict.fromkeys(("days", "day", "d"), 1.0),
-    **dict.fromkeys(("hours", "hour", "hrs", "hr", "h"), 1 / 24),
-    **dict.fromkeys(("minutes", "minute", "mins", "min"), 1 / 1440),
-    **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), 1 / 86400),
 }
 
 
@@ -73,11 +65,12 @@ def read_time(coordinate: xr.DataArray) -> np.ndarray:
                 "datetime64, cftime, or numbers with units: convert it with "
                 f"obj.assign_coords({{{name!r}: pandas.to_datetime(...)}})."
             )
-        days = np.array([(value - values[0]).total_seconds() / 86400 for value in values])
+        seconds = np.array([(value - values[0]).total_seconds() for value in values])
+        days = seconds / SECONDS_PER_DAY
     elif values.dtype.kind in "iuf":
         numbers = values.astype(np.float64)
         _refuse_missing(coordinate, numbers)
-        days = (numbers - numbers[0]) * _days_per_unit(coordinate)
+        days = (numbers - numbers[0]) * days_per_unit(coordinate)
     else:
         raise GridError(
             f"The time axis {name!r} holds {values.dtype} values. Expected datetime64, cftime, "
@@ -181,20 +174,6 @@ def spatial_units(coordinate: xr.DataArray, role: Literal["y", "x"]) -> str:
         + f". Expected {degrees!r}, 'm' or 'km': set them with "
         f"obj[{coordinate.name!r}].attrs['units'] = {degrees!r} (or 'm', or 'km')."
     )
-
-
-def _days_per_unit(coordinate: xr.DataArray) -> float:
-    found = coordinate.attrs.get("units")
-    unit = str(found or "").lower().partition("since")[0].strip()
-    if unit not in DAYS_PER_UNIT:
-        raise UnitsError(
-            f"The time axis {coordinate.name!r} holds numbers with "
-            + (f"the units {found!r}" if found else "no units")
-            + ". Expected dates, or units of fixed length ('days', 'hours', 'minutes', "
-            f"'seconds'): set obj[{coordinate.name!r}].attrs['units'], or decode dates with "
-            "xarray.decode_cf(ds)."
-        )
-    return DAYS_PER_UNIT[unit]
 
 
 def _is_monotonic(values: np.ndarray) -> bool:

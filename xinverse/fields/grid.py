@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from math import cos, nan, pi, radians
+from math import cos, nan, radians
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import GridError
 from xinverse.fields import coordinates
 
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
 
     from xinverse.fields.axes import Axes
 
-__all__ = ["EARTH_RADIUS_KM", "KM_PER_DEGREE", "REGULAR_WITHIN", "Grid", "make_grid"]
-
-EARTH_RADIUS_KM = 6371.0
-KM_PER_DEGREE = pi * EARTH_RADIUS_KM / 180.0
+__all__ = ["REGULAR_WITHIN", "Grid", "make_grid"]
 
 # Coordinates in files are rounded (float32, four decimals ...): a cell this share of a
 # spacing off the regular line moves no result, while a missing row moves it by a whole one.

@@ -1,15 +1,29 @@
-"""Which spellings of a unit mean the same, and how to convert the simple cases.
+"""Spellings of units, and conversions between the common ones.
 
-Nothing is ever converted unasked: a field in centimetres given to weights that
-were trained in metres, or to a model of the ocean, is an error whose text says
-what to multiply by.
+A field in other units than a method expects is an error that states the conversion; nothing
+is converted silently.
 """
 
 from __future__ import annotations
 
-__all__ = ["conversion", "same_units"]
+from typing import TYPE_CHECKING
+
+from xinverse.constants import SECONDS_PER_DAY
+from xinverse.errors import UnitsError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "KM_PER_UNIT",
+    "METRES_PER_UNIT",
+    "conversion",
+    "days_per_unit",
+    "same_units",
+]
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
+    "km": ("km", "kilometer", "kilometers", "kilometre", "kilometres"),
     "m": ("m", "meter", "meters", "metre", "metres"),
     "cm": ("cm", "centimeter", "centimeters", "centimetre", "centimetres"),
     "mm": ("mm", "millimeter", "millimeters", "millimetre", "millimetres"),
@@ -33,6 +47,23 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 _CANONICAL = {
     spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings
 }
+# Of heights, and of projected coordinates: spellings and factors.
+METRES_PER_UNIT = {
+    spelling: factor
+    for unit, factor in (("m", 1.0), ("cm", 1e-2), ("mm", 1e-3))
+    for spelling in _SPELLINGS[unit]
+}
+KM_PER_UNIT = {
+    spelling: factor
+    for unit, factor in (("m", 1e-3), ("km", 1.0))
+    for spelling in _SPELLINGS[unit]
+}
+_DAYS_PER_UNIT = {
+    **dict.fromkeys(("days", "day", "d"), 1.0),
+    **dict.fromkeys(("hours", "hour", "hrs", "hr", "h"), 1 / 24),
+    **dict.fromkeys(("minutes", "minute", "mins", "min"), 1 / 1440),
+    **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), 1 / SECONDS_PER_DAY),
+}
 
 _CONVERSIONS = {
     ("cm", "m"): "* 0.01",
@@ -50,7 +81,7 @@ def _canonical(units: str) -> str:
 
 
 def same_units(found: str, expected: str) -> bool:
-    """Whether two unit strings are spellings of one unit.
+    """Return whether two unit strings are spellings of one unit.
 
     Parameters
     ----------
@@ -60,14 +91,13 @@ def same_units(found: str, expected: str) -> bool:
     Returns
     -------
     bool
-        True for two known spellings of one unit, and for equal strings up to
-        case, underscores and blanks.
+        Case, underscores and repeated blanks do not matter.
     """
     return _canonical(found) == _canonical(expected)
 
 
 def conversion(found: str, expected: str) -> str | None:
-    """What to do to values in `found` to have them in `expected`.
+    """Return the arithmetic that converts values from `found` to `expected`.
 
     Parameters
     ----------
@@ -77,6 +107,36 @@ def conversion(found: str, expected: str) -> str | None:
     Returns
     -------
     str or None
-        An arithmetic suffix such as ``"* 0.01"``; None where none is known.
+        Such as ``"* 0.01"``; None for an unknown pair.
     """
     return _CONVERSIONS.get((_canonical(found), _canonical(expected)))
+
+
+def days_per_unit(time: xr.DataArray) -> float:
+    """Return the days in one unit of a time coordinate that holds numbers.
+
+    Parameters
+    ----------
+    time : DataArray
+        With units such as ``"hours"`` or ``"seconds since 2000-01-01"``.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    UnitsError
+        The units are missing, or have no fixed length.
+    """
+    found = time.attrs.get("units")
+    unit = str(found or "").lower().partition("since")[0].strip()
+    if unit not in _DAYS_PER_UNIT:
+        raise UnitsError(
+            f"The time axis {time.name!r} holds numbers with "
+            + (f"the units {found!r}" if found else "no units")
+            + ". Expected dates, or units of fixed length ('days', 'hours', 'minutes', "
+            f"'seconds'): set obj[{time.name!r}].attrs['units'], or decode dates with "
+            "xarray.decode_cf(ds)."
+        )
+    return _DAYS_PER_UNIT[unit]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xinverse.checks import check_choice, check_count, check_number
+from xinverse.constants import EARTH_ROTATION, GRAVITY, SECONDS_PER_DAY
 from xinverse.errors import DataError, GridError
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import METHODS, Footprint, Method
@@ -28,7 +29,6 @@ DYNAMICS = ("quasi-geostrophic", "advection")
 CONSTRAINTS = ("weak", "strong")
 # Speed of the first baroclinic mode, m/s: middle latitudes of Chelton et al. (1998).
 MODE_SPEED = 2.7
-EARTH_ROTATION, GRAVITY, DAY = 7.2921e-5, 9.81, 86400.0
 # Cells of the model in a length scale; what is shorter carries no variance of the prior.
 RESOLUTION = 5
 # Largest phase that RK4 turns in a step, of the 2.8 at which it becomes unstable.
@@ -235,4 +235,4 @@ def _dynamics(
     speed = 4 * sqrt(2) * GRAVITY / coriolis * deviation / (1e3 * options.length_scale) + 0.1
     shortest = 2 / 3 * pi / (1e3 * min(sides[1]))
     step = grid.time_step if grid.time.size > 1 else 1.0
-    return model, ceil(DAY * step * speed * shortest / STEP), spread
+    return model, ceil(SECONDS_PER_DAY * step * speed * shortest / STEP), spread

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import DataError
-from xinverse.fields.grid import KM_PER_DEGREE, Grid
+from xinverse.fields.grid import Grid
 from xinverse.methods.problem import Problem, Source
 
 if TYPE_CHECKING:

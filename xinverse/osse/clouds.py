@@ -21,15 +21,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xinverse.constants import KM_PER_DEGREE, SECONDS_PER_DAY
 from xinverse.errors import OptionError
 from xinverse.fields.axes import find_axes
-from xinverse.fields.grid import KM_PER_DEGREE, Grid, make_grid
+from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.l3 import grid_coordinates
 
 __all__ = ["cloud_mask"]
 
 WAVES = 600
-KM_PER_DAY = 86.4  # in a metre per second
+KM_PER_DAY = 1e-3 * SECONDS_PER_DAY  # in a metre per second
 
 Floats = NDArray[np.float64]
 

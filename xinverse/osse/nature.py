@@ -10,12 +10,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xinverse.fields.grid import EARTH_RADIUS_KM, KM_PER_DEGREE
+from xinverse.constants import (
+    EARTH_RADIUS,
+    EARTH_ROTATION,
+    KM_PER_DEGREE,
+    SECONDS_PER_DAY,
+)
 
 __all__ = ["Ocean", "daily_heights", "draw_ocean", "label_heights", "nature_runs"]
 
-DAY = 86400.0
-EARTH_ROTATION = 7.2921e-5  # s-1
 # A deformation radius is resolved by so many grid spacings, or its eddies do not grow.
 CELLS_A_RADIUS = 1.4
 COARSEST_KM = 18.0  # above, draw_ocean counts on a grid that is twice as fine
@@ -85,7 +88,7 @@ def draw_ocean(seed: int, spacing_km: tuple[float, float] = (8.0, 18.0)) -> Ocea
     radius = rng.uniform(max(16.0, CELLS_A_RADIUS * finest), 34.0)
     latitude = rng.uniform(25.0, 50.0)
     ratio = rng.uniform(0.2, 0.3)
-    beta = 2 * EARTH_ROTATION * np.cos(np.deg2rad(latitude)) / (1e3 * EARTH_RADIUS_KM)
+    beta = 2 * EARTH_ROTATION * np.cos(np.deg2rad(latitude)) / EARTH_RADIUS
     shear = rng.uniform(1.0, 1.6) * beta * (1e3 * radius) ** 2 * (1 + ratio) / ratio
     return Ocean(
         spacing_km=float(spacing),
@@ -199,12 +202,12 @@ def daily_heights(
         for seed in seeds
     ]
     state = 1e-5 * torch.stack(noise)
-    steps = ceil(DAY / step)
+    steps = ceil(SECONDS_PER_DAY / step)
     for day in _days(spinup + days, progress):
         with torch.no_grad():
-            state = model(state, DAY / steps, steps)
+            state = model(state, SECONDS_PER_DAY / steps, steps)
             # Runge-Kutta on two thirds of the wavenumbers is stable up to 1.35.
-            courant = float(model.courant(state, DAY / steps).max())
+            courant = float(model.courant(state, SECONDS_PER_DAY / steps).max())
         if not courant < 1.35:
             raise FloatingPointError(
                 f"Courant number {courant:.2f} on day {day}, below 1.35 expected: "

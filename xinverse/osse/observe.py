@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from xinverse.errors import DataError, OptionError, UnitsError
 from xinverse.fields.axes import Axes
 from xinverse.fields.clock import date_after
-from xinverse.osse.binning import CellSums
+from xinverse.fields.units import same_units
 from xinverse.osse.radiometer import Clouds, between_clouds
 from xinverse.osse.sampling import Satellite, Sighting, sightings
 from xinverse.osse.swath_error import SwathError, draw_swath_error
 from xinverse.osse.truth import Noise, deviation_of, gridded, name_of, read_field
+from xinverse.points.binning import CellSums
 
 __all__ = ["observe", "track_points"]
 
 ALTIMETERS = ("nadir:4",)
-METRES = {"m", "meter", "meters", "metre", "metres"}
 Floats = NDArray[np.float64]
 
 
@@ -230,7 +230,7 @@ def _check_swath_error(
             '"swot", or leave swath_error out.'
         )
     units = truth.attrs.get("units", "m")
-    if units not in METRES:
+    if not same_units(units, "m"):
         raise UnitsError(
             f"{name_of(truth)!r} is in {units!r}, and the error of a swath in metres. Convert "
             'the truth to "m".'

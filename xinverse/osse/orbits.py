@@ -27,12 +27,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from xinverse.constants import KM_PER_DEGREE, SECONDS_PER_DAY
 from xinverse.errors import OptionError, UnknownNameError
-from xinverse.fields.grid import KM_PER_DEGREE
 
 __all__ = ["ORBITS", "GroundTrack", "Orbit", "find_orbit", "ground_track"]
-
-SECONDS_PER_DAY = 86400.0
 
 _BLOCK = 1_000_000  # points worked on at once: bounds the memory of long global tracks
 

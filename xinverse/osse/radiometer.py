@@ -11,10 +11,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xinverse.errors import DataError, MaskError, OptionError
-from xinverse.osse.binning import CellSums
 from xinverse.osse.clouds import cloud_mask
 from xinverse.osse.swath_error import SwathError
 from xinverse.osse.truth import Noise, deviation_of, gridded, name_of, read_field
+from xinverse.points.binning import CellSums
 
 __all__ = ["Clouds", "between_clouds"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xinverse.errors import OptionError
-from xinverse.osse.binning import cell_edges, nearest_cells
 from xinverse.osse.orbits import ORBITS, GroundTrack, Orbit, find_orbit, ground_track
+from xinverse.points.binning import cell_edges, nearest_cells
 
 __all__ = ["Satellite", "Sighting", "launch", "sample_tracks", "sightings"]
 

@@ -26,8 +26,8 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
+from xinverse.constants import EARTH_RADIUS_KM
 from xinverse.errors import OptionError
-from xinverse.fields.grid import EARTH_RADIUS_KM
 from xinverse.osse.orbits import GroundTrack, Orbit
 
 __all__ = ["SwathError", "draw_swath_error"]

@@ -11,7 +11,7 @@ from xinverse.errors import AxesError, DataError, OptionError
 from xinverse.fields.axes import Axes
 from xinverse.fields.grid import Grid
 from xinverse.fields.l3 import build_l3, geographic_grid, grid_coordinates, in_order_of
-from xinverse.osse.binning import CellSums
+from xinverse.points.binning import CellSums
 
 __all__ = ["Noise", "deviation_of", "gridded", "name_of", "read_field"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from xinverse.scores.along_track import along_track
+from xinverse.points.along_track import along_track
+from xinverse.points.from_maps import interpolate_to_points
+from xinverse.points.track_spectrum import along_track_spectrum
 from xinverse.scores.bands import explained_variance_by_band
 from xinverse.scores.comparison import Comparison, compare
 from xinverse.scores.currents import current_scores
@@ -14,9 +16,7 @@ from xinverse.scores.map import (
     rmse,
     rmse_score,
 )
-from xinverse.scores.points import interpolate_to_points
 from xinverse.scores.spectral import power_spectrum, spectral_scores
-from xinverse.scores.track_spectrum import along_track_spectrum
 
 __all__ = [
     "Comparison",

@@ -9,9 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xinverse.errors import DataError, GridError, OptionError
+from xinverse.fields.alignment import aligned_error
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import Grid, make_grid
-from xinverse.scores.alignment import aligned_error
 from xinverse.scores.band_pass import band_pass, land_filler, wavelengths
 
 __all__ = ["explained_variance_by_band"]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xinverse.errors import DataError, GridError, OptionError, UnitsError
+from xinverse.fields.alignment import check_alignment, variable_of
 from xinverse.fields.axes import find_axes
 from xinverse.fields.sea_level import is_sea_level
-from xinverse.scores.alignment import check_alignment, variable_of
 from xinverse.scores.currents import current_scores
 from xinverse.scores.map import mu_sigma, normalised_mse, rmse
 from xinverse.scores.spectral import spectral_scores

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 import xarray as xr
 
 from xinverse.errors import DataError
-from xinverse.scores.alignment import aligned_error
+from xinverse.fields.alignment import aligned_error
 from xinverse.scores.geostrophy import EQUATOR, geostrophic_currents
 
 __all__ = ["current_scores"]

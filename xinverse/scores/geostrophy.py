@@ -7,21 +7,15 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import xarray as xr
 
+from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
 from xinverse.errors import GridError, OptionError, UnitsError
 from xinverse.fields.axes import Axes, find_axes
-from xinverse.fields.grid import EARTH_RADIUS_KM, Grid, make_grid
+from xinverse.fields.grid import Grid, make_grid
+from xinverse.fields.units import METRES_PER_UNIT
 
 __all__ = ["EQUATOR", "geostrophic_currents", "metres_per_unit"]
 
-GRAVITY = 9.81  # m s-2
-EARTH_ROTATION = 7.2921e-5  # s-1
 EQUATOR = 5.0  # degrees, within which the currents are not geostrophic
-
-_METRES = {
-    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0),
-    **dict.fromkeys(("cm", "centimetre", "centimetres", "centimeter", "centimeters"), 1e-2),
-    **dict.fromkeys(("mm", "millimetre", "millimetres", "millimeter", "millimeters"), 1e-3),
-}
 
 
 def geostrophic_currents(
@@ -116,12 +110,12 @@ def metres_per_unit(height: xr.DataArray) -> float:
         There are no units, or they are no length.
     """
     units = height.attrs.get("units")
-    if units not in _METRES:
+    if units not in METRES_PER_UNIT:
         raise UnitsError(
             f"The sea surface height {height.name!r} has the units {units!r}. Expected 'm', "
             "'cm' or 'mm': currents are worked out in m s-1. Set height.attrs['units']."
         )
-    return _METRES[units]
+    return METRES_PER_UNIT[units]
 
 
 def _latitude(
@@ -176,7 +170,7 @@ def _derivative(field: xr.DataArray, dim: Hashable, positions: np.ndarray) -> xr
 
 def _metres(values: np.ndarray, grid: Grid) -> np.ndarray:
     if grid.geographic:
-        return np.asarray(1e3 * EARTH_RADIUS_KM * np.deg2rad(values))
+        return np.asarray(EARTH_RADIUS * np.deg2rad(values))
     return np.asarray(1e3 * values)
 
 

@@ -10,8 +10,8 @@ from collections.abc import Hashable, Iterable
 import xarray as xr
 
 from xinverse.errors import DataError, OptionError
+from xinverse.fields.alignment import aligned_error
 from xinverse.fields.axes import find_axes
-from xinverse.scores.alignment import aligned_error
 
 __all__ = ["explained_variance", "mu_sigma", "normalised_mse", "rmse", "rmse_score"]
 

@@ -8,12 +8,17 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import DataError, GridError
+from xinverse.fields.alignment import aligned_error
 from xinverse.fields.axes import Axes, find_axes
-from xinverse.fields.grid import KM_PER_DEGREE, REGULAR_WITHIN, Grid, make_grid
-from xinverse.scores.alignment import aligned_error
-from xinverse.scores.crossing import smallest_resolved, smallest_resolved_of_rows
-from xinverse.scores.spectrum import MIN_STEPS, plane_spectrum
+from xinverse.fields.grid import REGULAR_WITHIN, Grid, make_grid
+from xinverse.spectra import (
+    MIN_STEPS,
+    plane_spectrum,
+    smallest_resolved,
+    smallest_resolved_of_rows,
+)
 
 __all__ = ["power_spectrum", "spectral_scores"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from xinverse.errors import DataError, GridError, OptionError
+from xinverse.fields.alignment import check_units
 from xinverse.fields.axes import find_axes
 from xinverse.files import open_lazily, write
 from xinverse.methods.learned import normalisation
-from xinverse.scores.alignment import check_units
 from xinverse.tiling.patches import Box, Reader, Region
 from xinverse.verbs.call import Call
 from xinverse.verbs.interpolate import interpolate

@@ -1,4 +1,4 @@
-"""Scores of maps against along-track points that were withheld from them."""
+"""Score maps against withheld along-track points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xinverse.errors import DataError
 from xinverse.fields.clock import date_after, time_of_day
-from xinverse.scores.pairs import pair
+from xinverse.points.pairs import pair
 
 __all__ = ["along_track"]
 
@@ -29,9 +29,9 @@ def along_track(
 ) -> xr.Dataset:
     r"""Score maps against withheld along-track points.
 
-    The maps are interpolated to the points, linearly in time, y and x. With the error
-    :math:`e = x^a - y`, and :math:`s(d) = 1 - \mathrm{rms}_d(e) / \mathrm{rms}_d(y)` on day
-    :math:`d`,
+    The maps are interpolated linearly in time, y and x to the points. With the error
+    :math:`e = x^a - y` and the score :math:`s(d) = 1 - \mathrm{rms}_d(e) / \mathrm{rms}_d(y)`
+    of day :math:`d`,
 
     .. math::
         \mu = 1 - \frac{\mathrm{rms}(e)}{\mathrm{rms}(y)}, \quad
@@ -46,40 +46,40 @@ def along_track(
     points : Dataset
         Values along one dimension with their time, latitude and longitude.
     variable : hashable, optional
-        What to score against; by default the only variable of floats along the points.
+        The variable to score against. Default: the only one of floats along the points.
     mask : DataArray or array_like, optional
-        On (y, x), True over the sea. Without it, cells that are always NaN are land.
+        On (y, x), True over the sea. Default: cells that are always NaN are land.
     minimum : int, default 10
         Days with fewer points have no score.
     dims : mapping, optional
-        Dimensions of `analysis` that are not found by themselves.
+        Dimensions of `analysis` by role. Default: found automatically.
 
     Returns
     -------
     Dataset
         ``mu``, ``mu_daily``, ``sigma``, ``rmse``, ``explained_variance``; ``count``, the number
-        of points scored; ``left_out``, those in the grid that have land or its edge beside
-        them; along ``day``, ``rmse_score`` and ``day_count``.
+        of points scored; ``left_out``, the number of points in the grid next to land or the
+        edge; along ``day``, ``rmse_score`` and ``day_count``.
 
     Raises
     ------
     AxesError, GridError, UnitsError, OptionError
-        Axes, positions or the variable are not understood, or units differ.
+        Axes, positions or the variable are not recognised, or units differ.
     MaskError
-        The mask does not lie on the grid's y and x.
+        The mask is not on the y and x of the maps.
     DataError
-        The maps have unfilled gaps (NaN at sea, at any time), points are infinite, none can be
+        The maps have unfilled gaps (NaN at sea at any time), points are infinite, none can be
         scored, or no day has `minimum` points.
 
     Notes
     -----
     Source: ``mod_interp.py`` and ``mod_stats.py`` of the 2021a SSH mapping data challenge,
-    whose µ is ``mu_daily``.
+    where µ is ``mu_daily``.
     """
     pairs = pair(analysis, points, variable, mask, dims)
     error, truth = pairs.maps - pairs.truth, pairs.truth
     result = _scores(error, truth)
-    words = "points beside land, not scored"
+    words = "points next to land, not scored"
     result["left_out"] = ((), pairs.left_out, {"long_name": words})
     daily = _daily(error, truth, pairs.days, pairs.origin, minimum)
     result["rmse"].attrs["units"] = analysis.attrs.get("units", "1")
@@ -91,8 +91,8 @@ def along_track(
 def _scores(error: Floats, truth: Floats) -> xr.Dataset:
     if truth.var() == 0:
         raise DataError(
-            f"The {truth.size} points that can be scored all hold {truth[0]}: a relative score "
-            "has no meaning. Give more points."
+            f"The {truth.size} points that can be scored all have the value {truth[0]}, so "
+            "relative scores are undefined. Give more points."
         )
     return xr.Dataset(
         {
@@ -107,15 +107,15 @@ def _scores(error: Floats, truth: Floats) -> xr.Dataset:
 def _daily(
     error: Floats, truth: Floats, days: Floats, origin: xr.DataArray, minimum: int
 ) -> xr.Dataset:
-    """RMSE-based score of each day, NaN where it has too few points."""
+    """RMSE-based score of each day, NaN for days with too few points."""
     number, day = np.unique(_calendar_day(origin, days), return_inverse=True)
     count = np.bincount(day)
     power = np.bincount(day, weights=truth**2)
     enough = (count >= minimum) & (power > 0)
     if not enough.any():
         raise DataError(
-            f"No day has {minimum} points: the {truth.size} points lie on {number.size} days. "
-            "Give more points, or a smaller minimum=."
+            f"No day has {minimum} points: there are {truth.size} points on {number.size} "
+            "days. Give more points, or a smaller minimum=."
         )
     ratio = np.bincount(day, weights=error**2) / np.where(enough, power, 1.0)
     score = np.where(enough, 1.0 - np.sqrt(ratio), np.nan)

@@ -1,4 +1,4 @@
-"""Labelled maps at points, and the refusal of maps with unfilled gaps."""
+"""Interpolate labelled maps to points."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from xinverse.errors import DataError
 from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
-from xinverse.fields.points import find_layout, read_positions
-from xinverse.scores.interpolation import Bracket, bracket, trilinear
+from xinverse.points.interpolation import Bracket, bracket, trilinear
+from xinverse.points.positions import find_layout, read_positions
 
 __all__ = ["interpolate", "interpolate_to_points"]
 
@@ -37,24 +37,24 @@ def interpolate_to_points(
     analysis : DataArray
         Maps on (time, y, x) in any order, NaN on land; read in blocks of time steps.
     points : Dataset
-        Has the time, latitude and longitude of each point along one dimension.
+        With the time, latitude and longitude of each point along one dimension.
     mask : DataArray or array_like, optional
-        On (y, x), True over the sea. Without it, cells that are always NaN are land.
+        On (y, x), True over the sea. Default: cells that are always NaN are land.
     dims : mapping, optional
-        Dimensions of `analysis` that are not found by themselves.
+        Dimensions of `analysis` by role. Default: found automatically.
 
     Returns
     -------
     DataArray
-        Along the dimension of `points`, with its coordinates; NaN outside the grid and where a
-        neighbouring cell is land.
+        Along the dimension of `points`, with its coordinates; NaN outside the grid and next to
+        land.
 
     Raises
     ------
     AxesError, GridError, UnitsError
-        Axes or positions are not understood.
+        Axes or positions are not recognised.
     MaskError
-        The mask does not lie on the grid's y and x.
+        The mask is not on the y and x of the maps.
     DataError
         The maps are infinite, or have unfilled gaps.
     """
@@ -74,7 +74,7 @@ def interpolate(
     positions: list[Floats],
     mask: Any,
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Interpolate maps to positions, in blocks of time steps.
+    """Interpolate maps to positions, as :func:`interpolate_to_points`.
 
     Parameters
     ----------
@@ -83,23 +83,16 @@ def interpolate(
     axes, grid : Axes, Grid
         Of the maps.
     positions : list of ndarray, each of shape (points,)
-        Days, y and x in the grid's units.
+        Days, y and x in the units of the grid.
     mask : DataArray or array_like, optional
-        On (y, x), True over the sea; without it, cells that are always NaN are land.
+        On (y, x), True over the sea.
 
     Returns
     -------
     values : ndarray, shape (points,)
-        NaN outside the grid and beside land.
+        NaN outside the grid and next to land.
     inside : ndarray of bool, shape (points,)
-        Whether the point lies between centres of the grid.
-
-    Raises
-    ------
-    MaskError
-        The mask does not lie on the grid's y and x.
-    DataError
-        The maps are infinite, or NaN at sea.
+        True between the outer cell centres of the grid.
     """
     days, y, x = positions
     period = 360.0 if grid.geographic else None
@@ -112,10 +105,10 @@ def interpolate(
     seen_nan, seen_value = (np.zeros(grid.shape[1:], dtype=bool) for _ in range(2))
     steps = max(_BLOCK // (grid.shape[1] * grid.shape[2]), 1)
     for first in range(0, grid.shape[0], steps):
-        # One step more than is scored from: the upper neighbour of the last points.
+        # One extra step: the upper neighbour of the last points.
         data = field[first : first + steps + 1].to_numpy()
         if np.isinf(data).any():
-            raise DataError("The maps hold infinite values. Expected numbers, NaN on land.")
+            raise DataError("The maps have infinite values. Expected numbers, NaN on land.")
         seen_nan |= np.isnan(data).any(axis=0)
         seen_value |= np.isfinite(data).any(axis=0)
         here = inside & (t_at[0] >= first) & (t_at[0] < first + steps)
@@ -132,7 +125,7 @@ def interpolate(
     gaps = int((sea & seen_nan).sum())
     if gaps:
         raise DataError(
-            f"The maps are NaN at some time in {gaps} of {int(sea.sum())} cells of the sea: "
-            "unfilled gaps would not be scored. Fill them, or mark land with mask=."
+            f"The maps have unfilled gaps (NaN at some time) in {gaps} of {int(sea.sum())} cells "
+            "of the sea. Fill them, or mark land with mask=."
         )
     return values, inside

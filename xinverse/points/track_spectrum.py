@@ -1,4 +1,4 @@
-"""Which scales maps resolve along tracks that were withheld from them."""
+"""Find the scales that maps resolve along withheld tracks."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xinverse.constants import EARTH_RADIUS_KM
 from xinverse.errors import DataError, OptionError
-from xinverse.fields.grid import EARTH_RADIUS_KM
-from xinverse.scores.crossing import smallest_resolved
-from xinverse.scores.pairs import Pairs, pair
-from xinverse.scores.spectrum import segment_spectrum
+from xinverse.points.pairs import Pairs, pair
+from xinverse.spectra import segment_spectrum, smallest_resolved
 
 __all__ = ["along_track_spectrum"]
 
 Floats = NDArray[np.float64]
 
-_GAP = 4  # steps, in time or in space, after which a new stretch begins
-_STRIDE = 0.25  # of a segment, to the start of the next
-_MIN_POINTS = 8  # of a segment
+_GAP = 4  # median steps in time or space that end a stretch of track
+_STRIDE = 0.25  # of a segment, from one start to the next
+_MIN_POINTS = 8  # in a segment
 
 
 def along_track_spectrum(
@@ -36,61 +35,60 @@ def along_track_spectrum(
 ) -> xr.Dataset:
     r"""Find the shortest wavelength that maps resolve along withheld tracks.
 
-    The maps are interpolated to the points, linearly in time, y and x. The points, in the order
-    of time, are cut where two are more than four median steps apart, in time or in space; each
-    stretch is cut into segments, of which each begins a quarter of a segment after the one
-    before it. With :math:`P` Welch's spectrum of all segments (Hann window, mean taken off) and
-    :math:`e = x^a - y`,
+    The maps are interpolated linearly in time, y and x to the points. The points, sorted by
+    time, are cut at gaps of more than four median steps in time or space, and the stretches are
+    cut into segments that start a quarter of a segment apart. With the Welch spectrum :math:`P`
+    of all segments (Hann window, mean removed) and :math:`e = x^a - y`,
 
     .. math::
         s(\lambda) = 1 - P_e / P_y ,
 
-    and :math:`\lambda_x` is where :math:`s` first falls below one half on the way from the
-    longest wavelength to the shortest, interpolated linearly in wavelength.
+    and :math:`\lambda_x` is where :math:`s`, from the longest wavelength down, first falls
+    below one half, interpolated linearly in wavelength.
 
     Parameters
     ----------
     analysis : DataArray
         Maps on (time, y, x) in any order, NaN on land; read in blocks of time steps.
     points : Dataset
-        Values along one dimension with their time, latitude and longitude. The tracks of
-        satellites that fly over at the same time are cut to pieces: score them one by one.
+        Values along one dimension with their time, latitude and longitude. Score satellites
+        that measure at the same time one by one, since their points alternate.
     variable : hashable, optional
-        What to score against; by default the only variable of floats along the points.
+        The variable to score against. Default: the only one of floats along the points.
     segment_km : float, default 1000
-        Length of a segment. The longest wavelength, and the step between wavenumbers.
+        Length of a segment: the longest wavelength; its inverse is the wavenumber step.
     mask : DataArray or array_like, optional
-        On (y, x), True over the sea. Without it, cells that are always NaN are land.
+        On (y, x), True over the sea. Default: cells that are always NaN are land.
     dims : mapping, optional
-        Dimensions of `analysis` that are not found by themselves.
+        Dimensions of `analysis` by role. Default: found automatically.
 
     Returns
     -------
     Dataset
         Along ``wavenumber`` (per km), with ``wavelength`` in km: ``psd_truth``, ``psd_error``
-        and ``score``. Numbers: ``lambda_x`` in km, NaN where not even the longest wavelength is
-        resolved and the shortest one, an upper bound, where all are; ``segments``, how many
-        there are; ``step``, the distance between points in km.
+        and ``score``. Numbers: ``lambda_x`` in km (NaN if the longest wavelength is not
+        resolved; the shortest one, an upper bound, if all are); ``segments``, their number;
+        ``step``, the distance between points in km.
 
     Raises
     ------
     AxesError, GridError, UnitsError, OptionError
-        Axes, positions or the variable are not understood, units differ, or `segment_km` is no
-        length.
+        Axes, positions or the variable are not recognised, units differ, or `segment_km` is not
+        positive.
     MaskError
-        The mask does not lie on the grid's y and x.
+        The mask is not on the y and x of the maps.
     DataError
-        As in :func:`along_track`; or no stretch is as long as a segment, or the points do not
-        follow one another along a track.
+        As in :func:`along_track`; or no stretch is as long as a segment, or points that follow
+        in time are too far apart.
 
     Notes
     -----
     Source: ``mod_spectral.py`` of the 2021a SSH mapping data challenge, which takes the step
-    from the speed of its satellite and interpolates between all wavelengths in the order of
-    their scores. The truth holds the noise of the altimeter, below which nothing is resolved.
+    from the speed of its satellite and interpolates between all wavelengths sorted by score.
+    The truth includes the altimeter's noise, below which nothing is resolved.
     """
     if not segment_km > 0:
-        raise OptionError(f"segment_km={segment_km!r}. Expected a length in km above zero.")
+        raise OptionError(f"segment_km={segment_km!r}. Expected a positive length in km.")
     pairs = pair(analysis, points, variable, mask, dims)
     order = np.argsort(pairs.days, kind="stable")
     steps = _distances(pairs, order)
@@ -98,15 +96,15 @@ def along_track_spectrum(
     number = int(segment_km / step) if step > 0 else 0
     if number < _MIN_POINTS:
         raise DataError(
-            f"Points that follow one another in time are {step:.4g} km apart, and a segment of "
-            f"{segment_km:g} km needs at least {_MIN_POINTS}. Give the points of one satellite "
-            "only, or longer segments with segment_km=."
+            f"Consecutive points are {step:.4g} km apart, too far for segments of "
+            f"{segment_km:g} km with at least {_MIN_POINTS} points. Give the points of one "
+            "satellite, or longer segments with segment_km=."
         )
     starts = _segment_starts(pairs.days[order], steps, number, step)
     at = order[starts[:, None] + np.arange(number)]
     wavenumber, wanted = segment_spectrum(pairs.truth[at], step)
     if not wanted.max() > 0:
-        raise DataError("The points of the segments all hold one value: nothing to resolve.")
+        raise DataError("The points of all segments have one value: no scale to resolve.")
     _, wrong = segment_spectrum((pairs.maps - pairs.truth)[at], step)
     score = 1.0 - wrong / np.where(wanted > 0, wanted, np.nan)
     square = f"({analysis.attrs.get('units', '1')})2 km"
@@ -129,7 +127,7 @@ def along_track_spectrum(
 
 
 def _distances(pairs: Pairs, order: NDArray[np.int64]) -> Floats:
-    """Kilometres between points that follow one another."""
+    """Distance between consecutive points, in km."""
     y, x = pairs.y[order], pairs.x[order]
     if not pairs.geographic:
         return np.hypot(np.diff(y), np.diff(x))
@@ -149,8 +147,8 @@ def _segment_starts(days: Floats, steps: Floats, number: int, step: float) -> ND
     if not found.size:
         longest = int(np.diff(edges).max())
         raise DataError(
-            f"The longest stretch of track without a gap has {longest} points, "
-            f"{longest * step:.4g} km; a segment has {number}, {number * step:.4g} km. Give a "
+            f"The longest stretch of track without a gap has {longest} points "
+            f"({longest * step:.4g} km), a segment {number} ({number * step:.4g} km). Give a "
             "shorter segment_km=, or a larger region."
         )
     return found

@@ -1,4 +1,4 @@
-"""Along-track points to gridded L3 with gaps."""
+"""Grid along-track points to L3 with gaps."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from xinverse.fields.attributes import describe_call, history_line, prepend_hist
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
 from xinverse.fields.l3 import build_l3, grid_coordinates, in_order_of
-from xinverse.fields.points import (
+from xinverse.points.binning import CellSums, nearest_cells
+from xinverse.points.positions import (
     Extent,
     find_layout,
     find_point_variable,
     read_positions,
 )
-from xinverse.fields.sources import Source, open_each
-from xinverse.osse.binning import CellSums, nearest_cells
+from xinverse.points.sources import Source, open_each
 
 __all__ = ["grid_tracks"]
 
-_BLOCK = 1_000_000  # points in memory at once, however long a file is
+_BLOCK = 1_000_000  # points in memory at once
 
 
 def grid_tracks(
@@ -37,12 +37,11 @@ def grid_tracks(
     noise: float | str | None = None,
     dims: Mapping[str, Hashable] | None = None,
 ) -> xr.Dataset:
-    r"""Grid along-track points: the mean, number and noise of those in each cell.
+    r"""Grid along-track points: mean, number and noise of the points in each cell.
 
-    A point belongs to the cell whose centre is nearest along each axis; beyond half a spacing
-    (half a time step; half a day where there is one time step only) outside the outer centres
-    it is left out. A cell with :math:`n` points of values :math:`y_k` and noise :math:`s_k`
-    holds
+    A point belongs to the cell whose centre is nearest along each axis. Points more than half a
+    spacing (half a day for a single time step) outside the outer centres are left out. A cell
+    with :math:`n` points of values :math:`y_k` and noise :math:`s_k` holds
 
     .. math:: \bar y = \frac{1}{n} \sum_k y_k, \qquad
               s = \frac{1}{n} \Big(\sum_k s_k^2\Big)^{1/2}.
@@ -51,35 +50,34 @@ def grid_tracks(
     ----------
     points : Dataset, path, glob pattern, or an iterable of them
         Values along one dimension with their time, latitude and longitude, found by CF
-        attributes, then by name (on a projected grid: variables named as its axes). One file
-        is open at a time, and at most a million of its points are in memory.
+        attributes, then by name (for a projected grid: variables with the names of its axes).
+        One file is open at a time, with at most a million points in memory.
     like : Dataset or DataArray
-        Has the coordinates of the target; its data are not touched.
+        The target grid; only its labels are read.
     variable : hashable, optional
-        What to grid; by default the only variable of floats along the points. NaN is left out.
+        The variable to grid; NaN is left out. Default: the only one of floats along the points.
     noise : float or str, optional
-        Standard deviation of the noise of one point in its units, or the name of the variable
-        that holds it. Without it, the standard deviation of points about the mean of their
-        cell, pooled over all cells that hold several, is taken: it holds the instrument's
-        noise and what varies within a cell. If no cell holds two points, the result has no
-        noise variable.
+        Standard deviation of the noise of a point, or the name of a variable with it. Default:
+        the standard deviation of points about the mean of their cell, pooled over all cells
+        with several points. It includes the variability within a cell. If no cell has two
+        points, the result has no noise variable.
     dims : mapping, optional
-        Dimensions of `like` that are not found by themselves, such as ``{"y": "nlat"}``.
+        Dimensions of `like` by role, such as ``{"y": "nlat"}``. Default: found automatically.
 
     Returns
     -------
     Dataset
         On the grid of `like`, in memory: the variable (NaN in gaps), ``<variable>_count``
-        (int32) and ``<variable>_noise``, with the attributes of the (first) points and one
-        more line of history.
+        (int32) and ``<variable>_noise``, with the attributes of the first points and one more
+        line of history.
 
     Raises
     ------
     AxesError, GridError, UnitsError
-        The axes of `like` or the positions of the points are not understood, or their clocks
-        or units do not agree.
+        The axes of `like` or the positions of the points are not recognised, or calendars or
+        units differ.
     OptionError
-        The variable or the noise is not there, or the noise is negative.
+        The variable or the noise does not exist, or the noise is negative.
     DataError
         Values are infinite, noise is missing, or no point lies in the grid.
 
@@ -119,11 +117,11 @@ def grid_tracks(
         raise DataError(
             f"No point of {name!r} lies in the grid. The points cover "
             f"{extent.describe(like[axes.time])}; the grid covers "
-            f"{Extent.of(grid).describe(like[axes.time])}. Check the dates, the longitudes and "
-            "the units of both."
+            f"{Extent.of(grid).describe(like[axes.time])}. Check the dates, longitudes and "
+            "units of both."
         )
     spread = sums.pooled_deviation
-    how = "sqrt of the sum of the points' squared noise, over their number"
+    how = "square root of the summed squared noise of the points, over their number"
     if noise is None:
         how = f"pooled standard deviation within cells, {spread:.4g}, over sqrt(count)"
     known = noise is not None or np.isfinite(spread)
@@ -150,7 +148,7 @@ def _check_noise(noise: float | str | None) -> None:
             f"noise is a {type(noise).__name__}. Expected a number, or the name of a variable."
         )
     if not 0 <= float(noise) < np.inf:
-        raise OptionError(f"noise is {noise}. Give a standard deviation of 0 or more.")
+        raise OptionError(f"noise is {noise}. Expected a standard deviation of 0 or more.")
 
 
 def _check_units(name: Hashable, attrs: Mapping[Any, Any], later: xr.DataArray) -> None:
@@ -166,7 +164,7 @@ def _finite_or_nan(points: xr.DataArray) -> NDArray[np.float64]:
     if np.isinf(values).any():
         raise DataError(
             f"{points.name!r} has {int(np.isinf(values).sum())} infinite values along the "
-            "tracks. Expected numbers, and NaN where a value is missing: replace them."
+            "tracks. Expected numbers, or NaN for a missing value."
         )
     return values
 
@@ -179,7 +177,7 @@ def _noise_of(
     values = points[noise].to_numpy().astype(np.float64)[inside]
     if not (np.isfinite(values) & (values >= 0)).all():
         raise DataError(
-            f"The noise {noise!r} is missing, infinite or negative at points that have a "
-            "value. Give each of them its standard deviation."
+            f"The noise {noise!r} is missing, infinite or negative at points with a value. "
+            "Expected a standard deviation for each of them."
         )
     return values

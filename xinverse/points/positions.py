@@ -1,4 +1,4 @@
-"""Labelled points along tracks to plain numbers on a grid's axes."""
+"""Find the positions and values of along-track points."""
 
 from __future__ import annotations
 
@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 from xinverse.errors import AxesError, OptionError
 from xinverse.fields.axes import NAMES, Axes
 from xinverse.fields.clock import date_after, days_after
-from xinverse.fields.coordinates import (
-    DEGREES,
-    KM_PER_UNIT,
-    STANDARD_NAMES,
-    spatial_units,
-)
+from xinverse.fields.coordinates import DEGREES, STANDARD_NAMES, spatial_units
 from xinverse.fields.grid import Grid
+from xinverse.fields.units import KM_PER_UNIT
 
 __all__ = [
     "Extent",
@@ -33,15 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PointLayout:
-    """Names that a dataset of points uses.
-
-    Parameters
-    ----------
-    dim : hashable
-        The dimension along which the points lie.
-    time, y, x : hashable
-        The variables or coordinates that hold their positions.
-    """
+    """Names of the dimension of points and of the variables with their positions."""
 
     dim: Hashable
     time: Hashable
@@ -50,12 +38,12 @@ class PointLayout:
 
 
 class Extent:
-    """First and last day, y and x of points, for an error's text.
+    """Range of points in time, y and x, for error messages.
 
     Parameters
     ----------
     geographic : bool
-        Whether y and x are degrees; else kilometres.
+        Whether y and x are in degrees; otherwise in km.
     """
 
     def __init__(self, geographic: bool) -> None:
@@ -65,47 +53,19 @@ class Extent:
 
     @classmethod
     def of(cls, grid: Grid) -> Extent:
-        """Take the extent of a grid's centres.
-
-        Parameters
-        ----------
-        grid : Grid
-            Whose.
-
-        Returns
-        -------
-        Extent
-            In the grid's units.
-        """
+        """Return the extent of the cell centres of a grid."""
         extent = cls(grid.geographic)
         extent.widen(grid.time, grid.y, grid.x)
         return extent
 
     def widen(self, days: Floats, y: Floats, x: Floats) -> None:
-        """Take in more points.
-
-        Parameters
-        ----------
-        days, y, x : ndarray
-            Positions in the grid's units; NaN is left out.
-        """
+        """Include more points; NaN is ignored."""
         for axis, values in enumerate((days, y, x)):
             self._low[axis] = np.fmin.reduce(values, initial=self._low[axis])
             self._high[axis] = np.fmax.reduce(values, initial=self._high[axis])
 
     def describe(self, origin: xr.DataArray) -> str:
-        """Return the extent in words.
-
-        Parameters
-        ----------
-        origin : DataArray
-            Time coordinate; days count from its first value.
-
-        Returns
-        -------
-        str
-            Such as ``"2020-01-01 to 2020-01-03, y 30 to 40 and x 0 to 10 degrees"``.
-        """
+        """Describe the extent; days count from the first value of the time coordinate."""
         if not np.isfinite([self._low, self._high]).all():
             return "nothing (no valid position)"
         first, last = date_after(origin, np.array([self._low[0], self._high[0]]))
@@ -117,27 +77,25 @@ class Extent:
 
 
 def find_layout(points: xr.Dataset, axes: Axes, *, geographic: bool) -> PointLayout:
-    """Find the time, y and x of each point: coordinates or variables, by CF, then by name.
+    """Find the time, y and x of points by CF attributes, then by name.
 
     Parameters
     ----------
     points : Dataset
-        Its data are not touched.
+        Only its labels are read.
     axes : Axes
-        Names of the grid's axes; points on a projected grid use the same names for y and x.
+        Names of the grid's axes; points on a projected grid have y and x of the same names.
     geographic : bool
         Whether y and x are latitude and longitude.
 
     Returns
     -------
     PointLayout
-        Names of the dimension and of the positions.
 
     Raises
     ------
     AxesError
-        One of the three is missing, has several candidates, or they do not lie along one
-        common dimension.
+        One of the three is missing or ambiguous, or they have no common dimension.
     """
     time = _find(points, "time", axes.time)
     if geographic:
@@ -148,7 +106,7 @@ def find_layout(points: xr.Dataset, axes: Axes, *, geographic: bool) -> PointLay
     if len(set(dims.values())) != 1 or len(dims[y]) != 1:
         raise AxesError(
             f"The positions of the points have the dimensions {dims}. Expected one common "
-            "dimension: make it with points.stack(point=[...]) where a swath has two."
+            "dimension: stack the two of a swath with points.stack(point=[...])."
         )
     return PointLayout(dims[y][0], time, y, x)
 
@@ -156,28 +114,23 @@ def find_layout(points: xr.Dataset, axes: Axes, *, geographic: bool) -> PointLay
 def find_point_variable(
     points: xr.Dataset, layout: PointLayout, variable: Hashable | None, ignore: object = None
 ) -> Hashable:
-    """Find the variable to grid or score: the one given, or the only one of floats.
+    """Return the name of the variable to use: `variable`, or the only one of floats.
 
     Parameters
     ----------
     points : Dataset
-        Its data are not touched.
+        Only its labels are read.
     layout : PointLayout
         From :func:`find_layout`.
     variable : hashable, optional
-        The one that the user named.
+        The name that the user gave.
     ignore : object, optional
-        A name that is something else, such as that of the noise.
-
-    Returns
-    -------
-    hashable
-        A name.
+        Name of a variable to pass over, such as the noise.
 
     Raises
     ------
     OptionError
-        The one given is not there or not along the points, or there are several, or none.
+        `variable` does not lie along the points, or there is not exactly one candidate.
     """
     along = [
         name
@@ -196,7 +149,7 @@ def find_point_variable(
     if len(along) != 1:
         raise OptionError(
             f"The points hold {'the variables ' + str(along) if along else 'no variable'} of "
-            f"floats along {layout.dim!r}. Say which to use with variable=."
+            f"floats along {layout.dim!r}. Choose one with variable=."
         )
     return along[0]
 
@@ -204,23 +157,23 @@ def find_point_variable(
 def read_positions(
     points: xr.Dataset, layout: PointLayout, origin: xr.DataArray, geographic: bool
 ) -> tuple[Floats, Floats, Floats]:
-    """Positions of points in the units of a :class:`~xinverse.fields.grid.Grid`.
+    """Load the positions of points, in the units of :class:`~xinverse.fields.grid.Grid`.
 
     Parameters
     ----------
     points : Dataset
-        Or a part of it; its positions are loaded.
+        The points, or a part of them.
     layout : PointLayout
         From :func:`find_layout`.
     origin : DataArray
-        The time coordinate of the grid; days count from its first value.
+        Time coordinate of the grid; days count from its first value.
     geographic : bool
-        Whether y and x are degrees; else lengths, which become kilometres.
+        Whether y and x are in degrees; otherwise they are converted to km.
 
     Returns
     -------
-    tuple of ndarray, each of shape (points,)
-        Days, y and x; NaN where a position is missing.
+    days, y, x : ndarray, shape (points,)
+        NaN for a missing position.
     """
     y, x = (points[name].to_numpy().astype(np.float64) for name in (layout.y, layout.x))
     if not geographic:
@@ -235,15 +188,15 @@ def _find(points: xr.Dataset, role: str, like: Hashable) -> Hashable:
     if not candidates:
         names = NAMES["time" if role == "time" else "y" if role == "y" else "x"]
         candidates = [name for name in one_dim if str(name).lower() in names]
-    # A file may hold the positions of two instruments: the grid's own name decides.
+    # A file may hold the positions of two instruments: prefer the name of the grid's axis.
     if len(candidates) > 1 and like in candidates:
         return like
     if len(candidates) != 1:
         word = {"time": "time", "y": "latitude", "x": "longitude"}[role]
         raise AxesError(
-            f"The {word} of the points was looked for among {sorted(map(str, one_dim))} by "
-            f"standard_name, units and name, and found {candidates or 'nowhere'}. Give one "
-            f"variable the attribute standard_name={word!r}, or rename it to {word!r}."
+            f"The points have {candidates or 'no variable'} as {word}, by standard_name, units "
+            f"and name, among {sorted(map(str, one_dim))}. Expected one: set its attribute "
+            f"standard_name={word!r}, or rename it to {word!r}."
         )
     return candidates[0]
 
@@ -263,7 +216,8 @@ def _says(variable: xr.Variable, role: str) -> bool:
 def _named(points: xr.Dataset, name: Hashable) -> Hashable:
     if name not in points.variables:
         raise AxesError(
-            f"The grid is projected, with the axis {name!r}, and the points have no variable "
-            f"of that name, only {sorted(map(str, points.variables))}. Project them first."
+            f"The grid is projected, with the axis {name!r}, but the points only have "
+            f"{sorted(map(str, points.variables))}. Project the points to variables with the "
+            "names of the grid's axes."
         )
     return name

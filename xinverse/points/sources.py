@@ -1,4 +1,4 @@
-"""Datasets one after the other, from files, patterns and lists of them."""
+"""Open datasets one after the other from files, patterns and lists."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Source = xr.Dataset | str | PathLike[str]
 
 
 def open_each(sources: Source | Iterable[Source]) -> Iterator[xr.Dataset]:
-    """Open datasets one at a time; a file is closed before the next is opened.
+    """Open datasets one at a time; each file is closed before the next opens.
 
     Parameters
     ----------
     sources : Dataset, path, glob pattern, or an iterable of them
-        A pattern gives its files in the order of their names.
+        The files of a pattern are sorted by name.
 
     Yields
     ------
@@ -30,11 +30,11 @@ def open_each(sources: Source | Iterable[Source]) -> Iterator[xr.Dataset]:
     Raises
     ------
     DataError
-        A pattern matches no file, or there is no dataset at all.
+        A pattern matches no file, or there is no dataset.
     OptionError
-        Something else than a dataset or a path was given.
+        An item is neither a dataset nor a path.
     FileNotFoundError
-        A file is not there.
+        A file does not exist.
     """
     if isinstance(sources, (xr.Dataset, str, PathLike)):
         sources = (sources,)
@@ -58,7 +58,7 @@ def open_each(sources: Source | Iterable[Source]) -> Iterator[xr.Dataset]:
                 "a path."
             )
     if not number:
-        raise DataError("The list of points is empty. Give one dataset or file at least.")
+        raise DataError("The list of points is empty. Give at least one dataset or file.")
 
 
 def _paths(path: str) -> list[str]:

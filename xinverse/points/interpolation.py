@@ -1,9 +1,9 @@
-r"""Maps at points: linear in time, y and x.
+r"""Linear interpolation in time, y and x; arrays only.
 
 .. math:: f(t, y, x) = \sum_{c \in \text{8 corners}} w_c f_c,
           \qquad w_c = \prod_{d} (1 - r_d \text{ or } r_d)
 
-with :math:`r_d` the position between the two neighbouring centres along axis :math:`d`.
+where :math:`r_d` is the position between the neighbouring centres along axis :math:`d`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["Bracket", "bracket", "trilinear"]
 Floats = NDArray[np.float64]
 Bracket = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
-_ROUNDING = 1e-6  # of a spacing: taking longitudes modulo 360 moves the last digits
+_ROUNDING = 1e-6  # of a spacing; longitudes modulo 360 lose their last digits
 
 
 def bracket(
     centres: Floats, values: Floats, *, period: float | None = None, periodic: bool = False
 ) -> Bracket:
-    """Neighbouring centres of each value and its position between them.
+    """Find the neighbouring centres of each value, and its position between them.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ def bracket(
     values : ndarray, shape (points,)
         Where to interpolate.
     period : float, optional
-        Length after which the axis repeats (360 for longitude): values are taken modulo it.
+        Period of the axis (360 for longitude); values are taken modulo it.
     periodic : bool
-        Whether the last centre neighbours the first.
+        Whether the last centre is a neighbour of the first.
 
     Returns
     -------
@@ -84,6 +84,6 @@ def trilinear(data: NDArray[np.floating], t: Bracket, y: Bracket, x: Bracket) ->
         for side, axis in zip(corner, (t, y, x), strict=True):
             weight = weight * (axis[2] if side else 1.0 - axis[2])
         values = data[tuple(axis[side] for side, axis in zip(corner, (t, y, x), strict=True))]
-        # A corner of no weight has no say, even when it is NaN: a point on a centre.
+        # A point on a centre gives corners of zero weight, which may be NaN.
         result += np.where(weight == 0, 0.0, weight * values)
     return result

@@ -1,4 +1,4 @@
-"""Withheld points and the maps interpolated to them, side by side."""
+"""Pairs of withheld points and the maps interpolated to them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xinverse.errors import DataError
+from xinverse.fields.alignment import check_units
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
-from xinverse.fields.points import (
+from xinverse.points.from_maps import interpolate
+from xinverse.points.positions import (
     Extent,
     find_layout,
     find_point_variable,
     read_positions,
 )
-from xinverse.scores.alignment import check_units
-from xinverse.scores.points import interpolate
 
 __all__ = ["Pairs", "pair"]
 
@@ -29,20 +29,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """What was withheld and what the maps say there, along the points that can be scored.
+    """Values of withheld points and of maps, at the points that can be scored.
 
     Parameters
     ----------
     days, y, x : ndarray, shape (points,)
-        Positions in the units of the maps' grid.
+        Positions in the units of the grid of the maps.
     truth, maps : ndarray, shape (points,)
         Finite.
     left_out : int
-        Points between centres of the grid that have land beside them.
+        Points within the grid that lie next to land.
     origin : DataArray
-        The time coordinate from whose first value days count.
+        Time coordinate; days count from its first value.
     geographic : bool
-        Whether y and x are degrees; else kilometres.
+        Whether y and x are in degrees; otherwise in km.
     """
 
     days: Floats
@@ -64,31 +64,7 @@ def pair(
 ) -> Pairs:
     """Interpolate maps to withheld points, and keep the points that can be scored.
 
-    Parameters
-    ----------
-    analysis : DataArray
-        Maps on (time, y, x) in any order, NaN on land; read in blocks of time steps.
-    points : Dataset
-        Values along one dimension with their time, latitude and longitude.
-    variable : hashable, optional
-        What to score against; by default the only variable of floats along the points.
-    mask : DataArray or array_like, optional
-        On (y, x), True over the sea. Without it, cells that are always NaN are land.
-    dims : mapping, optional
-        Dimensions of `analysis` that are not found by themselves.
-
-    Returns
-    -------
-    Pairs
-
-    Raises
-    ------
-    AxesError, GridError, UnitsError, OptionError
-        Axes, positions or the variable are not understood, or units differ.
-    MaskError
-        The mask does not lie on the grid's y and x.
-    DataError
-        The maps have unfilled gaps, points are infinite, or none can be scored.
+    Parameters and errors are those of :func:`xinverse.scores.along_track`.
     """
     axes = find_axes(analysis, dims)
     grid = make_grid(analysis, axes)
@@ -100,8 +76,8 @@ def pair(
     truth = points[name].to_numpy().astype(np.float64)
     if np.isinf(truth).any():
         raise DataError(
-            f"{name!r} has {int(np.isinf(truth).sum())} infinite values along the tracks: "
-            "replace them, or put NaN there."
+            f"{name!r} has {int(np.isinf(truth).sum())} infinite values along the tracks. "
+            "Expected numbers, or NaN for a missing value."
         )
     valid = np.isfinite(truth)
     held = [position[valid] for position in positions]

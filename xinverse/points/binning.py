@@ -1,11 +1,9 @@
-r"""Points to the cells of a grid, and their mean, count and noise.
+r"""Assign points to cells of a grid; mean, count and noise of each cell.
 
-A point belongs to the cell whose centre is nearest along each axis. With :math:`n` points of
-noise :math:`s_k` in a cell, its value is their mean and its noise
+A point belongs to the cell whose centre is nearest along each axis. A cell with :math:`n`
+points of independent noise :math:`s_k` holds their mean, whose noise is
 
-.. math:: \frac{1}{n} \sqrt{\sum_k s_k^2},
-
-the standard deviation of that mean for independent noise.
+.. math:: \frac{1}{n} \sqrt{\sum_k s_k^2}.
 """
 
 from __future__ import annotations
@@ -22,16 +20,16 @@ Integers = NDArray[np.int64]
 
 
 def cell_edges(centres: ArrayLike, *, width: float | None = None, axis: str = "axis") -> Floats:
-    """Edges half-way between centres, the outer ones half a spacing outside.
+    """Return the edges half-way between centres; the outer ones lie half a spacing outside.
 
     Parameters
     ----------
     centres : array_like, shape (n,)
         Strictly increasing or decreasing.
     width : float, optional
-        Size of the cell where there is only one; without it there must be two.
+        Size of a single cell; without it there must be two centres.
     axis : str
-        Name for the error's text.
+        Name for error messages.
 
     Returns
     -------
@@ -41,21 +39,21 @@ def cell_edges(centres: ArrayLike, *, width: float | None = None, axis: str = "a
     Raises
     ------
     GridError
-        If there are fewer than two centres or they are not monotonic.
+        There are fewer than two centres, or they are not monotonic.
     """
     values = np.asarray(centres, dtype=np.float64)
     if values.shape == (1,) and width is not None:
         return np.array([values[0] - width / 2, values[0] + width / 2])
     if values.ndim != 1 or values.size < 2:
         raise GridError(
-            f"The {axis} of the grid has shape {values.shape}; the size of a cell follows from "
-            "the distance between two centres, so give a 1-D axis of two values at least."
+            f"The {axis} of the grid has shape {values.shape}. Expected a 1-D axis with at "
+            "least two values, since their distance is the size of a cell."
         )
     steps = np.diff(values)
     if not (np.all(steps > 0) or np.all(steps < 0)):
         raise GridError(
-            f"The {axis} of the grid is neither strictly increasing nor strictly decreasing; "
-            "sort it and drop duplicates."
+            f"The {axis} of the grid is neither strictly increasing nor strictly decreasing. "
+            "Sort it and drop duplicates."
         )
     middle = values[:-1] + steps / 2
     return np.concatenate([[values[0] - steps[0] / 2], middle, [values[-1] + steps[-1] / 2]])
@@ -69,20 +67,20 @@ def nearest_cells(
     width: float | None = None,
     axis: str = "axis",
 ) -> Integers:
-    """Index of the nearest centre, or -1 more than half a spacing outside.
+    """Return the index of the nearest centre; -1 more than half a spacing outside.
 
     Parameters
     ----------
     centres : array_like, shape (n,)
         Strictly increasing or decreasing.
     values : array_like, shape (points,)
-        Where the points are; NaN gives -1.
+        Positions of the points; NaN gives -1.
     period : float, optional
-        Length after which the axis repeats (360 for longitude).
+        Period of the axis (360 for longitude).
     width : float, optional
-        Size of the cell where there is only one; without it there must be two.
+        Size of a single cell; without it there must be two centres.
     axis : str
-        Name for the error's text.
+        Name for error messages.
 
     Returns
     -------
@@ -92,7 +90,7 @@ def nearest_cells(
     Raises
     ------
     GridError
-        If the centres are not monotonic or fewer than two.
+        As :func:`cell_edges`.
     """
     edges = cell_edges(centres, width=width, axis=axis)
     number = edges.size - 1
@@ -102,7 +100,7 @@ def nearest_cells(
     points = np.asarray(values, dtype=np.float64)
     if period is not None:
         points = edges[0] + (points - edges[0]) % period
-    # A point between two cells goes to the upper one, the last edge to the last cell.
+    # A point on an edge goes to the upper cell; on the last edge, to the last cell.
     index = np.searchsorted(edges, points, side="right").astype(np.int64) - 1
     index[points == edges[-1]] = number - 1
     index[(index >= number) | np.isnan(points)] = -1
@@ -112,14 +110,14 @@ def nearest_cells(
 
 
 class CellSums:
-    """Running sums over the points of each cell; memory is that of the grid.
+    """Running sums over the points of each cell; memory depends on the grid only.
 
     Parameters
     ----------
     shape : tuple of int
         Shape of the grid, such as ``(time, y, x)``.
     spread : bool, default False
-        Whether to follow the deviations of points from the mean of their cell.
+        Whether to track the spread of points about the mean of their cell.
     """
 
     def __init__(self, shape: tuple[int, ...], *, spread: bool = False) -> None:
@@ -141,10 +139,9 @@ class CellSums:
         indices : tuple of ndarray, each of shape (points,)
             One index per dimension of the grid.
         values : ndarray, shape (points,)
-            Finite values.
+            Finite.
         noise : ndarray or float
-            Standard deviation of each value's noise, in the units of `values`; not used when
-            the spread is followed.
+            Standard deviation of the noise of each value; unused with ``spread=True``.
         """
         if not values.size:
             return
@@ -168,8 +165,8 @@ class CellSums:
         total: Floats,
         count: NDArray[np.int32],
     ) -> None:
-        # Deviations from the cell's own mean, then Chan's update: no cancellation when the
-        # values are large beside their spread, such as temperatures in kelvin.
+        # Deviations from the cell's own mean, then Chan's update: no cancellation for values
+        # much larger than their spread, such as temperatures in kelvin.
         mean = total / count
         square = np.bincount(inverse, weights=(values - mean[inverse]) ** 2)
         before = self._count[cells]
@@ -183,15 +180,14 @@ class CellSums:
 
     @property
     def mean(self) -> Floats:
-        """Mean of each cell's points, NaN where there are none."""
+        """Mean of the points in each cell, NaN in empty cells."""
         return self._over_count(self._sum)
 
     @property
     def noise(self) -> Floats:
-        """Standard deviation of each cell's mean, NaN where there are no points.
+        """Noise of the mean of each cell, NaN in empty cells.
 
-        From the noise of the points or, where the spread was followed, from
-        :attr:`pooled_deviation`.
+        From the noise of the points or, with ``spread=True``, from :attr:`pooled_deviation`.
         """
         if not self._spread:
             return self._over_count(np.sqrt(self._variance))
@@ -199,9 +195,9 @@ class CellSums:
 
     @property
     def pooled_deviation(self) -> float:
-        """Standard deviation within cells, pooled over those of two points or more.
+        """Standard deviation within cells, pooled over cells with several points.
 
-        NaN where no cell holds two points, or the spread was not followed.
+        NaN without such cells, or without ``spread=True``.
         """
         freedom = int(np.sum(np.maximum(self._count - 1, 0), dtype=np.int64))
         if not (self._spread and freedom):

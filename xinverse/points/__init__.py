@@ -1,0 +1,1 @@
+"""Along-track points: reading, gridding, and scoring maps against them."""

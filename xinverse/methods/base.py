@@ -12,12 +12,21 @@ import numpy as np
 
 from xinverse.errors import DataError, GridError, OptionError
 from xinverse.fields.grid import KM_PER_DEGREE, Grid
+from xinverse.local_grid import LocalGrid
 from xinverse.registry import Registry
 
 if TYPE_CHECKING:
     from xinverse.weights import WeightsRef
 
-__all__ = ["METHODS", "Footprint", "Method", "Problem", "background_and_anomaly", "local_km"]
+__all__ = [
+    "METHODS",
+    "Footprint",
+    "Method",
+    "Problem",
+    "background_and_anomaly",
+    "local_grid",
+    "local_km",
+]
 
 Options = TypeVar("Options")
 
@@ -208,6 +217,12 @@ def local_km(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     middle = 0.5 * (grid.y.min() + grid.y.max())
     scale = KM_PER_DEGREE * np.cos(np.deg2rad(min(abs(middle), 89.0)))
     return grid.y * KM_PER_DEGREE, grid.x * scale
+
+
+def local_grid(problem: Problem) -> LocalGrid:
+    """Grid of a tile in days and km, periodic if the tile is the whole globe along x."""
+    grid = problem.grid
+    return LocalGrid(grid.time, *local_km(grid), periodic=problem.period == grid.x.size)
 
 
 def background_and_anomaly(

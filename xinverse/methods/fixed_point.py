@@ -111,7 +111,7 @@ class FixedPointMethod(Method[FixedPointOptions]):
         from xinverse.operators.mask import Mask
         from xinverse.priors.eof import EOF
         from xinverse.solvers.fixed_point import FixedPoint
-        from xinverse.variational import VariationalCost
+        from xinverse.variational import Inversion, VariationalCost
 
         level, anomaly = background_and_anomaly(problem, options.background)
         _check_modes(options.modes, len(problem.y), int(problem.sea.sum()), problem.where)
@@ -124,7 +124,7 @@ class FixedPointMethod(Method[FixedPointOptions]):
             for _ in range(options.rounds):
                 filled = torch.where(operator.observed, y, x)
                 cost = VariationalCost(EOF.fit(filled, modes=options.modes))
-                before, x = x, solver(cost, x, y, operator).state
+                before, x = x, solver(Inversion(cost, y, operator), x).state
                 if (x - before).norm() <= options.tolerance * x.norm():
                     break
         result = np.zeros(problem.y.shape)

@@ -181,7 +181,7 @@ class FourDVar(Method[FourDVarOptions]):
         from xinverse.operators import Composition, Mask, NoiseWeighted, Separable
         from xinverse.priors.white import White
         from xinverse.solvers.lbfgs import LBFGS
-        from xinverse.variational import VariationalCost
+        from xinverse.variational import Inversion, VariationalCost
 
         level, anomaly = background_and_anomaly(problem, options.background)
         found = statistics(problem, anomaly, options.statistics)
@@ -201,7 +201,7 @@ class FourDVar(Method[FourDVarOptions]):
         solver = LBFGS(int(options.iterations), tolerance=options.tolerance)
         control = torch.zeros(1, trajectory.size, dtype=torch.float32, device=device)
         cost = VariationalCost(White()).to(device)
-        solution = solver(cost, control, operator.weigh(y), operator)
+        solution = solver(Inversion(cost, operator.weigh(y), operator), control)
         with torch.no_grad():
             field = on_grid(solution.state)[0].double().cpu().numpy()
         if not np.isfinite(field).all():

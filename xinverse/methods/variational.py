@@ -11,11 +11,21 @@ import numpy as np
 
 from xinverse.errors import DataError, OptionError
 from xinverse.fields.grid import Grid
-from xinverse.methods.base import METHODS, Footprint, Method, Problem, background_and_anomaly
+from xinverse.local_grid import LocalGrid
+from xinverse.methods.base import (
+    METHODS,
+    Footprint,
+    Method,
+    Problem,
+    background_and_anomaly,
+    local_grid,
+)
 from xinverse.methods.footprint import correlation_halo, largest_tile
 from xinverse.methods.oi import OIOptions, statistics
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from xinverse.operators import Operator
     from xinverse.priors import Prior
     from xinverse.registry import Registry
@@ -23,6 +33,9 @@ if TYPE_CHECKING:
     from xinverse.weights import WeightsRef
 
 __all__ = ["Variational", "VariationalOptions"]
+
+# Two cells of a day and 25 km: enough to check the options of operator and prior at the call.
+ANY_GRID = LocalGrid(np.arange(2.0), 25 * np.arange(2.0), 25 * np.arange(2.0))
 
 
 @dataclass(frozen=True)
@@ -37,9 +50,11 @@ class VariationalOptions:
         A name in ``OPERATORS``: what an observation is of the state before gaps are
         made in it, on the same grid. The state itself where not given.
     prior_options, solver_options, operator_options : mapping
-        Arguments that each is made with.
+        Arguments of each. Operator and prior are built on the grid of the tile, in
+        km and days, with its coast (their method ``on``).
     prior_weight : float
-        Weight of the prior, against misfits that are divided by the noise.
+        Weight of the prior, against misfits that are divided by the noise. For
+        ``"tikhonov"``, whose differences are per km, it is in km².
     length_scale, time_scale : float
         How far an observation reaches, in km and days; sets the halo of the tiles.
     noise, variance, background
@@ -81,20 +96,24 @@ class VariationalOptions:
             variance=self.variance,
         )
 
-    def parts(self) -> tuple[Operator | None, Prior, Solver]:
-        """Operator, prior and solver, made anew."""
+    def parts(
+        self, grid: LocalGrid = ANY_GRID, sea: Tensor | None = None
+    ) -> tuple[Operator | None, Prior, Solver]:
+        """New operator, prior and solver, the first two on the grid of a tile."""
         from xinverse.operators import OPERATORS
         from xinverse.priors import PRIORS
         from xinverse.solvers import SOLVERS
 
         named = self.operator is not None
-        operator = self._make("operator", OPERATORS) if named else None
-        return operator, self._make("prior", PRIORS), self._make("solver", SOLVERS)
+        operator = self._make("operator", OPERATORS, grid, sea) if named else None
+        prior = self._make("prior", PRIORS, grid, sea)
+        return operator, prior, self._make("solver", SOLVERS)
 
-    def _make(self, kind: str, registry: Registry[Any]) -> Any:
+    def _make(self, kind: str, registry: Registry[Any], *place: Any) -> Any:
         name, given = getattr(self, kind), dict(getattr(self, f"{kind}_options"))
+        make = registry[name].on if place else registry[name]
         try:
-            return registry[name](**given)
+            return make(*place, **given)
         except (TypeError, ValueError) as error:
             raise OptionError(
                 f"The {kind} {name!r} cannot be made with {kind}_options={given!r}: {error}"
@@ -139,22 +158,23 @@ class Variational(Method[VariationalOptions]):
         import torch
 
         from xinverse.operators import Composition, Mask, NoiseWeighted
-        from xinverse.variational import VariationalCost
+        from xinverse.variational import Inversion, VariationalCost
 
         level, anomaly = background_and_anomaly(problem, options.background)
         found = statistics(problem, anomaly, options.statistics)
         scale, observed = sqrt(found.variance), problem.observed
         noise = np.ones(observed.shape)
         noise[observed] = np.sqrt(found.noise_variance) / scale
-        own, prior, solver = options.parts()
+        sea = torch.as_tensor(problem.sea.copy())
+        own, prior, solver = options.parts(local_grid(problem), sea)
         mask = Mask(torch.from_numpy(observed))
         seen = mask if own is None else Composition(mask, own)
         operator = NoiseWeighted(seen, torch.from_numpy(noise)[None]).to(device, torch.float32)
         y = torch.as_tensor((anomaly / scale)[None].astype("float32"), device=device)
         cost = VariationalCost(prior, 1.0, options.prior_weight).to(device, torch.float32)
         solver = solver.to(device, torch.float32)
-        sea = torch.as_tensor(problem.sea.copy(), device=device)
-        solution = solver(cost, torch.zeros_like(y), operator.weigh(y), operator, sea=sea)
+        inversion = Inversion(cost, operator.weigh(y), operator, sea.to(device))
+        solution = solver(inversion, torch.zeros_like(y))
         with torch.no_grad():
             state = solution.state[0].double().cpu().numpy()
         if not np.isfinite(state).all():

@@ -35,7 +35,7 @@ from torch import Tensor
 from xinverse.learning import VariationalNet
 from xinverse.solvers import GradientDescent
 from xinverse.solvers.base import Solver
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 # The paper's rows: R, I, P.
 PAPER = {
@@ -112,7 +112,7 @@ def tune(cost_of: Callable[[float], VariationalCost], held: Seen) -> tuple[float
                 tried[ratio, step, k] = scores(x, held)["I"]
 
         GradientDescent(step, max(GRID["iterations"]))(
-            cost, held.y, held.y, held.operator, callback=watch
+            Inversion(cost, held.y, held.operator), held.y, callback=watch
         )
     ratio, step, iterations = min(tried, key=lambda key: tried[key])
     return ratio, step, int(iterations)
@@ -141,7 +141,7 @@ def table(
     cost, solver = VariationalCost(pca, 1.0, ratio), GradientDescent(step, iterations)
     made["PCA, gradient descent"] = (cost, solver)
     methods["PCA, gradient descent"] = describe(
-        lambda seen: solver(cost, seen.y, seen.y, seen.operator).state, pca.project
+        lambda seen: solver(Inversion(cost, seen.y, seen.operator), seen.y).state, pca.project
     )
     for name, row in ROWS.items():
         if weights_file(row, seed).exists():
@@ -232,7 +232,7 @@ def _path(
         errors.append(scores(x, seen)["R"])
         costs.append(float(value.mean()))
 
-    solver(cost, x0, seen.y, seen.operator, callback=watch)
+    solver(Inversion(cost, seen.y, seen.operator), x0, callback=watch)
     return errors, [value / costs[0] for value in costs]
 
 

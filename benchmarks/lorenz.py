@@ -32,7 +32,7 @@ from torch import Tensor
 from xinverse.operators import Trajectory
 from xinverse.priors import DynamicsPrior, White
 from xinverse.solvers import LBFGS, GradientDescent
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 PAPER = {
     (63, "model, gradient descent"): (2.71e-3, 1.41e-7),
@@ -74,14 +74,16 @@ def descend(system: System, windows: Windows) -> Tensor:
     how = DESCENTS[system.number]
     cost = VariationalCost(DynamicsPrior(system.normalised, system.dt), 1 / how.ratio)
     solver = GradientDescent(how.step, how.iterations)
-    return solver(cost, start(system, windows), windows.y, windows.operator).state
+    return solver(Inversion(cost, windows.y, windows.operator), start(system, windows)).state
 
 
 def strong(system: System, windows: Windows) -> Tensor:
     """The model's trajectory nearest to the observations, looked for from the true start."""
     flow = Trajectory(system.normalised, system.dt, LENGTH)
     cost = VariationalCost(White(), 1.0, 1e-6)
-    found = LBFGS(60)(cost, windows.truth[:, 0].clone(), windows.y, windows.operator @ flow)
+    found = LBFGS(60)(
+        Inversion(cost, windows.y, windows.operator @ flow), windows.truth[:, 0].clone()
+    )
     with torch.no_grad():
         return flow(found.state)
 
@@ -92,7 +94,7 @@ def quasi_newton(system: System, windows: Windows) -> Tensor:
     for ratio in how.ratios:
         cost = VariationalCost(DynamicsPrior(system.normalised, system.dt), 1 / ratio)
         x = LBFGS(how.iterations_each, tolerance=1e-5)(
-            cost, x, windows.y, windows.operator
+            Inversion(cost, windows.y, windows.operator), x
         ).state
     return x
 

@@ -27,7 +27,7 @@ from xinverse.solvers import (
     Solver,
     VariationalSolver,
 )
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 
 @dataclass
@@ -87,7 +87,7 @@ def case_of(
     operator = Mask(random(shape) > 0)
 
     def apply(solver: Solver, y: Tensor) -> Tensor:
-        return solver(cost, torch.zeros_like(y), operator(y), operator).state
+        return solver(Inversion(cost, operator(y), operator), torch.zeros_like(y)).state
 
     return SolverCase(solver.to(dtype), apply, shape, cost.to(dtype), operator)
 
@@ -167,8 +167,10 @@ def problem(name: str, batch: int = 3) -> tuple[SolverCase, Tensor, Tensor]:
     return case, x0, case.operator(random((batch, *case.shape), seed=2))
 
 
-def solve(case: SolverCase, x0: Tensor, y: Tensor, **options: Any) -> Solution:
-    return case.solver(case.cost, x0, y, case.operator, **options)
+def solve(
+    case: SolverCase, x0: Tensor, y: Tensor, *, sea: Tensor | None = None, **options: Any
+) -> Solution:
+    return case.solver(Inversion(case.cost, y, case.operator, sea), x0, **options)
 
 
 def coast(shape: tuple[int, ...]) -> Tensor:
@@ -185,9 +187,16 @@ class Bound(nn.Module):
         self.solver, self.cost = solver, cost
 
     def forward(
-        self, x0: Tensor, y: Tensor, operator: Operator, mode: str = "unroll", **options: Any
+        self,
+        x0: Tensor,
+        y: Tensor,
+        operator: Operator,
+        mode: str = "unroll",
+        sea: Tensor | None = None,
+        **options: Any,
     ) -> Tensor:
-        return self.solver(self.cost, x0, y, operator, mode=mode, **options).state
+        inversion = Inversion(self.cost, y, operator, sea)
+        return self.solver(inversion, x0, mode=mode, **options).state
 
 
 class Quadratic(Prior):

@@ -26,7 +26,7 @@ from xinverse.solvers import (
     GaussianPosterior,
     GradientDescent,
 )
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 # Weak-constraint 4DVar is the Kalman smoother --------------------------------------------
 
@@ -115,7 +115,7 @@ def assimilation() -> tuple[VariationalCost, Mask, Tensor, np.ndarray, np.ndarra
 )
 def test_weak_constraint_4dvar_is_the_kalman_smoother(solver):
     cost, operator, y, means, _ = assimilation()
-    solution = solver(cost, torch.zeros_like(y), y, operator)
+    solution = solver(Inversion(cost, y, operator), torch.zeros_like(y))
     assert solution.converged
     np.testing.assert_allclose(solution.state.numpy(), means, rtol=0, atol=1e-6)
 
@@ -149,7 +149,7 @@ def interpolations(nugget: float) -> tuple[Tensor, Tensor]:
     solver = ConjugateGradient(
         500, 1e-10, preconditioner=lambda v: prior.matvec(v) + nugget * v
     )
-    solution = solver(cost, torch.zeros_like(y), y, Mask(observed))
+    solution = solver(Inversion(cost, y, Mask(observed)), torch.zeros_like(y))
     assert solution.converged
     assert solution.iterations < 2 * len(cells)
     return posterior.mean(y[:, observed]), solution.state
@@ -205,7 +205,7 @@ def test_strong_constraint_4dvar_finds_where_a_trajectory_began():
     cost, operator, truth, _ = twin()
     told_nothing = VariationalCost(cost.prior, 1.0, 1e-300)
     solution = LBFGS(100, tolerance=1e-12)(
-        told_nothing, truth + 0.3 * random((3, 3), seed=5), operator(truth), operator
+        Inversion(told_nothing, operator(truth), operator), truth + 0.3 * random((3, 3), seed=5)
     )
     torch.testing.assert_close(solution.state, truth, rtol=0, atol=1e-7)
 
@@ -216,7 +216,7 @@ def test_the_minimum_of_strong_constraint_4dvar_moves_with_its_observations():
     solver, away = LBFGS(200, tolerance=1e-12), random(tuple(y.shape), seed=6)
 
     def follow(step: Tensor | float, mode: str) -> Tensor:
-        return solver(cost, truth, y + step * away, operator, mode=mode).state.sum()
+        return solver(Inversion(cost, y + step * away, operator), truth, mode=mode).state.sum()
 
     zero = torch.zeros((), dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(follow(zero, "implicit"), zero)
@@ -245,7 +245,7 @@ def test_all_solvers_meet_at_the_minimum_of_a_convex_cost(bent):
     cost, operator = VariationalCost(Smooth(bent), 2.0, 1.0), Mask(random((3, 10), seed=8) > 0)
     y, x0 = operator(random((4, 3, 10), seed=9)), random((4, 3, 10), seed=10)
     sea = random((3, 10), seed=11) > -1.5
-    exact = LBFGS(500, tolerance=1e-11)(cost, x0, y, operator, sea=sea)
+    exact = LBFGS(500, tolerance=1e-11)(Inversion(cost, y, operator, sea), x0)
     assert exact.converged
     slope = cost.gradient(exact.state, y, operator).total
     assert slope[:, sea].abs().max() < 1e-9
@@ -253,5 +253,5 @@ def test_all_solvers_meet_at_the_minimum_of_a_convex_cost(bent):
     if not bent:
         others[ConjugateGradient(200, 1e-12)] = 1e-9
     for solver, close in others.items():
-        state = solver(cost, x0, y, operator, sea=sea).state
+        state = solver(Inversion(cost, y, operator, sea), x0).state
         torch.testing.assert_close(state, exact.state, rtol=0, atol=close)

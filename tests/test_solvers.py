@@ -33,7 +33,7 @@ from xinverse.solvers import (
     GradientDescent,
     VariationalSolver,
 )
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 # Every solver -------------------------------------------------------------------------
 
@@ -360,7 +360,9 @@ def test_a_gradient_that_is_not_solved_for_is_told():
     y = torch.ones(1, 4, requires_grad=True)
     cost, operator = VariationalCost(Saddle()), Mask(torch.tensor([True, True, False, False]))
     solver = GradientDescent(0.1, 3)
-    state = solver(cost, torch.ones(1, 4), operator(y), operator, mode="implicit").state
+    state = solver(
+        Inversion(cost, operator(y), operator), torch.ones(1, 4), mode="implicit"
+    ).state
     with pytest.warns(RuntimeWarning, match="relative residual is .* Converge the solver"):
         state.sum().backward()
     assert torch.isfinite(y.grad).all()
@@ -376,7 +378,9 @@ def test_the_gradient_of_the_minimum_in_closed_form():
     cost = VariationalCost(Ridge(), 2.0, 3.0, learned=True).double()
     operator = Mask(torch.ones(5, dtype=torch.bool))
     y = random((1, 5)).requires_grad_()
-    state = ConjugateGradient()(cost, torch.zeros(1, 5), y, operator, mode="implicit").state
+    state = ConjugateGradient()(
+        Inversion(cost, y, operator), torch.zeros(1, 5), mode="implicit"
+    ).state
     torch.testing.assert_close(state, 0.4 * y)
     state.sum().backward()
     torch.testing.assert_close(y.grad, torch.full((1, 5), 0.4).double())

@@ -15,7 +15,7 @@ from xinverse.operators import Mask
 from xinverse.priors import DynamicsPrior, Prior, White
 from xinverse.priors.two_scale import TwoScale
 from xinverse.solvers import LBFGS, Adam, GradientDescent, LSTMSolver
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 # Adam ---------------------------------------------------------------------------------
 
@@ -77,11 +77,11 @@ def test_lbfgs_goes_through_the_valley_of_rosenbrock(dtype):
     start = torch.tensor([[-1.2, 1.0], [0.0, 0.0], [3.0, -2.0], [1.0, 1.0]], dtype=dtype)
     cost = VariationalCost(Rosenbrock())
     tolerance, close = {torch.float32: (1e-6, 1e-3), torch.float64: (1e-12, 1e-8)}[dtype]
-    solution = LBFGS(100, tolerance=tolerance)(cost, start, 0 * start, NOWHERE)
+    solution = LBFGS(100, tolerance=tolerance)(Inversion(cost, 0 * start, NOWHERE), start)
     torch.testing.assert_close(solution.state, torch.ones_like(start), rtol=close, atol=close)
     assert solution.iterations <= 60
     many = random((5, 20), dtype)
-    solution = LBFGS(1000)(cost, many, torch.zeros_like(many), NOWHERE)
+    solution = LBFGS(1000)(Inversion(cost, torch.zeros_like(many), NOWHERE), many)
     value = cost(solution.state, torch.zeros_like(many), NOWHERE)
     # The valley of many dimensions has a second, local minimum of cost four.
     assert (torch.minimum(value, (value - 4).abs()) < 0.02).all()
@@ -92,9 +92,9 @@ def test_lbfgs_has_one_memory_for_each_element():
     cost = VariationalCost(Rosenbrock())
     start = torch.tensor([[-1.2, 1.0], [300.0, 4e4], [1.0, 1.0], [torch.nan, 0.0]]).double()
     solver = LBFGS(60, memory=3)
-    together = solver(cost, start, torch.zeros_like(start), NOWHERE)
+    together = solver(Inversion(cost, torch.zeros_like(start), NOWHERE), start)
     for k in range(3):
-        alone = solver(cost, start[[k]], torch.zeros(1, 2), NOWHERE)
+        alone = solver(Inversion(cost, torch.zeros(1, 2), NOWHERE), start[[k]])
         torch.testing.assert_close(alone.state[0], together.state[k], rtol=0, atol=0)
     assert not together.converged
 
@@ -104,7 +104,9 @@ def test_lbfgs_satisfies_the_wolfe_conditions_at_every_step():
     cost, start = VariationalCost(Rosenbrock()), torch.tensor([[-1.2, 1.0]]).double()
     states: list[Tensor] = []
     none = torch.zeros_like(start)
-    LBFGS(30)(cost, start, none, NOWHERE, callback=lambda k, x, value: states.append(x))
+    LBFGS(30)(
+        Inversion(cost, none, NOWHERE), start, callback=lambda k, x, value: states.append(x)
+    )
     for before, after in pairwise(states):
         step = after - before
         slopes = [(cost.gradient(x, none, NOWHERE).total * step).sum() for x in (before, after)]
@@ -117,7 +119,7 @@ def test_lbfgs_satisfies_the_wolfe_conditions_at_every_step():
 def test_lbfgs_is_exact_on_a_quadratic_cost_after_as_many_steps_as_dimensions_or_so():
     matrix, b = positive_matrix(8), random((8,), seed=5)
     cost, start = VariationalCost(Quadratic(matrix, b)), torch.zeros(1, 8).double()
-    solution = LBFGS(100, memory=30, tolerance=1e-10)(cost, start, start, NOWHERE)
+    solution = LBFGS(100, memory=30, tolerance=1e-10)(Inversion(cost, start, NOWHERE), start)
     assert solution.converged
     assert solution.iterations <= 30
     torch.testing.assert_close(solution.state[0], torch.linalg.solve(matrix, b))
@@ -132,7 +134,9 @@ class Walled(Prior):
 
 def test_lbfgs_turns_back_where_the_cost_is_not_finite():
     start = torch.tensor([[-50.0, 0.9, 0.0]]).double()
-    solution = LBFGS(100)(VariationalCost(Walled()), start, torch.zeros_like(start), NOWHERE)
+    solution = LBFGS(100)(
+        Inversion(VariationalCost(Walled()), torch.zeros_like(start), NOWHERE), start
+    )
     # 2 x + 1 / (1 - x) = 3 at one half and at one; the wall keeps it from the second.
     torch.testing.assert_close(solution.state, torch.full_like(start, 0.5), rtol=0, atol=1e-5)
 
@@ -140,10 +144,10 @@ def test_lbfgs_turns_back_where_the_cost_is_not_finite():
 def test_lbfgs_ends_where_rounding_lets_nothing_fall_further():
     case, x0, y = problem("lbfgs")
     cost = case.cost.float()
-    solution = LBFGS(500, tolerance=0.0)(cost, x0.float(), y.float(), case.operator)
+    solution = LBFGS(500, tolerance=0.0)(Inversion(cost, y.float(), case.operator), x0.float())
     assert solution.iterations < 200
     assert not solution.converged
-    precise = LBFGS(500, tolerance=1e-12)(cost.double(), x0, y, case.operator).state
+    precise = LBFGS(500, tolerance=1e-12)(Inversion(cost.double(), y, case.operator), x0).state
     torch.testing.assert_close(solution.state.double(), precise, rtol=1e-4, atol=1e-4)
 
 
@@ -173,7 +177,7 @@ def test_lbfgs_finds_the_lorenz_trajectory_by_weak_constraint_4dvar():
         return float((x - truth).square().mean() / truth.var((0, 1)).mean())
 
     cost = VariationalCost(DynamicsPrior(model, 0.01), 1 / 2000, 1.0)
-    solution = LBFGS(300)(cost, x0, y, operator)
+    solution = LBFGS(300)(Inversion(cost, y, operator), x0)
     assert error(x0) > 0.02
     assert error(solution.state) < 2e-3
     assert solution.history == sorted(solution.history, reverse=True)
@@ -193,7 +197,7 @@ def fields(
 def test_untrained_it_returns_the_background():
     solver, cost = LSTMSolver(2, 4, 5), VariationalCost(TwoScale(2, 3))
     x0, y, operator = fields((3, 2, 6, 7), torch.float32)
-    solution = solver(cost, x0, y, operator)
+    solution = solver(Inversion(cost, y, operator), x0)
     assert solution.iterations == 5
     assert solution.converged
     torch.testing.assert_close(solution.state, x0, rtol=0, atol=0)
@@ -207,7 +211,9 @@ def test_a_state_that_fits_its_observations_is_seen_where_that_is_asked_for(sees
     torch.nn.init.normal_(solver.update.weight)
     x0, _, operator = fields((1, 2, 6, 7), torch.float32)
     cost = VariationalCost(White(), 1.0, 1e-12)
-    steps = [solver(cost, x, operator(x), operator).state - x for x in (x0, x0.flip(2))]
+    steps = [
+        solver(Inversion(cost, operator(x), operator), x).state - x for x in (x0, x0.flip(2))
+    ]
     assert torch.allclose(*steps, atol=1e-5) == (not sees_state)
 
 
@@ -221,7 +227,7 @@ def test_no_observation_is_told_from_one_that_fits_where_that_is_asked_for(sees_
         if layer is not None:
             torch.nn.init.normal_(layer.weight)
     seen = [Mask(torch.full(x.shape, known)) for known in (True, False)]
-    steps = [solver(cost, x, operator(x), operator).state - x for operator in seen]
+    steps = [solver(Inversion(cost, operator(x), operator), x).state - x for operator in seen]
     assert torch.allclose(*steps, atol=1e-5) == (not sees_coverage)
 
 
@@ -229,9 +235,9 @@ def test_a_step_does_not_depend_on_the_size_of_the_tile():
     """Inside, beyond the reach of two steps, a tile of a map is the map of a tile."""
     solver, cost = learned(torch.float64, steps=2)
     x0, y, operator = fields((1, 2, 108, 104))
-    whole = solver(cost, x0, y, operator).state
+    whole = solver(Inversion(cost, y, operator), x0).state
     cut = (..., slice(4, 100), slice(6, 102))
-    small = solver(cost, x0[cut], y[cut], Mask(operator.observed[cut])).state
+    small = solver(Inversion(cost, y[cut], Mask(operator.observed[cut])), x0[cut]).state
     # A gradient reaches 18 cells, the gates and the update one each, and there are two steps.
     inside = (..., slice(40, -40), slice(40, -40))
     assert small[inside].numel() > 100
@@ -242,7 +248,7 @@ def test_a_step_does_not_depend_on_the_size_of_the_tile():
 def test_training_reaches_every_parameter_through_every_step():
     solver, cost = learned(torch.float64)
     x0, y, operator = fields((2, 2, 6, 7))
-    state = solver(cost, x0, y, operator, mode="unroll").state
+    state = solver(Inversion(cost, y, operator), x0, mode="unroll").state
     state.square().sum().backward()
     for name, parameter in [*solver.named_parameters(), *cost.named_parameters()]:
         assert parameter.grad is not None, name

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xinverse.operators import Mask, Operator
 from xinverse.solvers import ConjugateGradient, LinearConjugateGradient
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 # Linear systems -----------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ def test_conjugate_gradient_finds_the_minimum_of_a_quadratic_cost():
     observed = random((12,), seed=6) > 0
     y = Mask(observed)(random((3, 12)))
     solver = ConjugateGradient(100, 1e-12)
-    solution = solver(cost, random((3, 12), seed=1), y, Mask(observed))
+    solution = solver(Inversion(cost, y, Mask(observed)), random((3, 12), seed=1))
     expected = torch.linalg.solve(
         4 * torch.diag(observed.double()) + 3 * matrix, (4 * y + 3 * b).T
     ).T
@@ -169,7 +169,7 @@ def test_conjugate_gradient_finds_the_minimum_of_a_quadratic_cost():
     assert solution.converged
     # The covariance of the prior undoes its Hessian: what is left is near the identity.
     helped = ConjugateGradient(100, 1e-12, preconditioner=lambda v: v @ matrix.inverse())
-    better = helped(cost, random((3, 12), seed=1), y, Mask(observed))
+    better = helped(Inversion(cost, y, Mask(observed)), random((3, 12), seed=1))
     torch.testing.assert_close(better.state, expected)
     assert better.iterations < solution.iterations
 
@@ -179,7 +179,7 @@ def test_on_land_the_system_has_no_rows_and_no_columns():
     cost = VariationalCost(Quadratic(matrix, b), 2.0, 3.0)
     sea, operator = coast((12,)), Mask(random((12,), seed=6) > 0)
     x0, y = random((2, 12), seed=1), operator(random((2, 12)))
-    state = ConjugateGradient(100, 1e-12)(cost, x0, y, operator, sea=sea).state
+    state = ConjugateGradient(100, 1e-12)(Inversion(cost, y, operator, sea), x0).state
     hessian = 4 * torch.diag(operator.observed.double()) + 3 * matrix
     right = (4 * y + 3 * b)[:, sea] - x0[:, ~sea] @ hessian[~sea][:, sea]
     expected = torch.linalg.solve(hessian[sea][:, sea], right.T).T
@@ -189,7 +189,7 @@ def test_on_land_the_system_has_no_rows_and_no_columns():
 def test_conjugate_gradient_says_what_it_cannot_minimise():
     case, x0, y = problem("lbfgs")
     with pytest.raises(ValueError, match="The cost is not quadratic.*Bowl: use 'lbfgs'"):
-        ConjugateGradient()(VariationalCost(Bowl(1.0)), x0, y, case.operator)
+        ConjugateGradient()(Inversion(VariationalCost(Bowl(1.0)), y, case.operator), x0)
 
     class Square(Operator):
         linear = False
@@ -198,4 +198,4 @@ def test_conjugate_gradient_says_what_it_cannot_minimise():
             return x.square()
 
     with pytest.raises(ValueError, match="Square is not linear.*Use 'lbfgs'"):
-        ConjugateGradient()(VariationalCost(Bowl()), x0, y, Square())
+        ConjugateGradient()(Inversion(VariationalCost(Bowl()), y, Square()), x0)

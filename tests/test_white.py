@@ -12,7 +12,7 @@ from xinverse.operators import Matrix
 from xinverse.priors import PRIORS
 from xinverse.priors.white import White
 from xinverse.solvers.lbfgs import LBFGS
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 FLOATS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 SHAPES = pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 4)])
@@ -67,7 +67,8 @@ def test_a_change_of_variables_never_inverts_the_covariance():
     """The least cost of white controls is the optimal interpolation of what they make."""
     root, observe, y = random((6, 6), seed=1), random((3, 6), seed=2), random((1, 3), seed=3)
     solution = LBFGS(200, tolerance=1e-12)(
-        VariationalCost(White()), torch.zeros(1, 6).double(), y, Matrix(observe @ root)
+        Inversion(VariationalCost(White()), y, Matrix(observe @ root)),
+        torch.zeros(1, 6).double(),
     )
     covariance = root @ root.T
     inner = observe @ covariance @ observe.T + torch.eye(3)

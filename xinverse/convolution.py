@@ -1,4 +1,4 @@
-"""Convolutions over any number of axes, and which axes of a state they see."""
+"""Convolutions over one, two or three axes of a state."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Convolution", "from_channels", "to_channels"]
+__all__ = ["CONVOLVE", "Convolution", "from_channels", "to_channels"]
 
-_CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+# PyTorch's convolutions by the number of convolved axes.
+CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
 class Convolution(nn.Module):
-    """Convolution that keeps the shape: beyond an edge lie zeros, or the other edge.
+    """Convolution that keeps the shape, with zeros beyond an edge or periodic axes.
 
     Parameters
     ----------
     inputs, outputs : int
         Channels.
     kernel : int
-        Cells along each axis, an odd number.
+        Odd number of cells along each axis.
     rank : int
-        Axes that are convolved: 1, 2 or 3.
+        Number of convolved axes: 1, 2 or 3.
     periodic : sequence of bool, optional
-        Which of them close on themselves; none where it is not given.
+        Which of them are periodic. Default: none.
 
     Notes
     -----
-    Initial weights are drawn as PyTorch's own convolutions draw them.
+    Initial weights have the distribution of PyTorch's own convolutions.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Convolution(nn.Module):
         periodic: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
-        if rank not in _CONVOLVE:
+        if rank not in CONVOLVE:
             raise ValueError(f"rank={rank!r}: expected 1, 2 or 3 convolved axes.")
         if kernel % 2 == 0:
             raise ValueError(f"kernel={kernel}: expected an odd number of cells.")
@@ -66,19 +67,19 @@ class Convolution(nn.Module):
             last = x.shape[axis] - self.reach
             ends = x.narrow(axis, last, self.reach), x.narrow(axis, 0, self.reach)
             x = torch.cat([ends[0], x, ends[1]], axis)
-        return _CONVOLVE[self.rank](x, self.weight, self.bias, padding=self.zeros)
+        return CONVOLVE[self.rank](x, self.weight, self.bias, padding=self.zeros)
 
 
 def to_channels(x: Tensor, channel: int | None) -> Tensor:
-    """See a state ``(batch, *state)`` as ``(batch, channel, *cells)``.
+    """View a state ``(batch, *state)`` as ``(batch, channel, *cells)``.
 
     Parameters
     ----------
     x : Tensor
         The state.
     channel : int or None
-        The axis (the batch's is 0) that becomes the channels; a single channel
-        is added where it is None.
+        The axis that becomes the channels (the batch is axis 0); None adds a single
+        channel.
     """
     return x.unsqueeze(1) if channel is None else x.movedim(channel, 1)
 

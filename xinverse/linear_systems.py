@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["LinearConjugateGradient", "Solution", "dot"]
+__all__ = ["LinearConjugateGradient", "Solution", "dot", "norm"]
 
 
 @dataclass
@@ -20,13 +20,12 @@ class Solution:
     state : Tensor
         The solution, ``(batch, *state)``.
     iterations : int
-        How many iterations it took.
+        Number of iterations.
     converged : bool
-        Whether the stopping rule was met; True for solvers of fixed length.
+        Whether the stopping rule was met. Always True for a fixed number of steps.
     history : list of float
-        What the solver watches, once an iteration: the cost, mean over the
-        batch, or the largest relative residual of a linear solve or of a fixed
-        point.
+        What the solver watches at each iteration: the cost, mean over the batch,
+        or the largest relative residual of a linear system or a fixed point.
     """
 
     state: Tensor
@@ -34,20 +33,41 @@ class Solution:
     converged: bool = True
     history: list[float] = field(default_factory=list)
 
+    def require_convergence(self) -> Solution:
+        """Return the solution, or raise if the solver stopped early.
+
+        Raises
+        ------
+        ArithmeticError
+            The stopping rule was not met.
+        """
+        if not self.converged:
+            left = f" (last value watched: {self.history[-1]:.1e})" if self.history else ""
+            raise ArithmeticError(
+                f"The solver did not converge in {self.iterations} iterations{left}. Allow "
+                "more steps, or a larger tolerance."
+            )
+        return self
+
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product of each element of the batch, shaped to broadcast."""
     return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))
 
 
+def norm(x: Tensor) -> Tensor:
+    """Euclidean norm of each element of the batch, shaped to broadcast."""
+    return x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+
+
 class LinearConjugateGradient:
     r"""Solve :math:`A x = b` for a batch of right-hand sides.
 
-    Each element of the batch has its own step lengths, so that a solution does
-    not depend on what it was solved with; an element that has converged stays
-    where it is (Hestenes and Stiefel 1952). So does one that meets a direction
-    without positive curvature: A is not positive definite there, and it has not
-    converged. Differentiable, iteration by iteration, where grad mode is on.
+    Each element of the batch has its own step lengths, so its solution does not
+    depend on the other elements (Hestenes and Stiefel 1952). An element stops when
+    it has converged. It also stops, without having converged, at a direction of
+    no positive curvature: A is then not positive definite. With grad mode on, all
+    iterations can be differentiated.
 
     Parameters
     ----------
@@ -55,7 +75,7 @@ class LinearConjugateGradient:
         Stop when :math:`\|b - A x\|_M \le` ``tolerance`` :math:`\|b\|_M` for all,
         in the norm of the preconditioner, :math:`\|r\|_M^2 = r^\top M^{-1} r`.
     max_iterations : int
-        Stop there in any case; ``Solution.converged`` says so.
+        Upper limit; ``Solution.converged`` is False if it is reached first.
     """
 
     def __init__(self, tolerance: float = 1e-6, max_iterations: int = 1000) -> None:
@@ -80,11 +100,11 @@ class LinearConjugateGradient:
         b : Tensor
             Right-hand sides.
         x0 : Tensor, optional
-            First guess; zero where none is given.
+            First guess. Default: zero.
         preconditioner : callable, optional
             Applies an approximate inverse of A.
         tolerance : Tensor, optional
-            One for each element of the batch, ``(batch,)``, in place of the solver's.
+            One for each element of the batch, ``(batch,)``. Default: the solver's.
         callback : callable, optional
             Called as ``callback(iteration, x)`` before every iteration and after
             the last.
@@ -115,7 +135,7 @@ class LinearConjugateGradient:
             curvature = dot(direction, image)
             positive = positive & ((curvature > 0) | ~active)
             active = active & positive
-            # An element at rest divides by one: a graph through 0 / 0 would carry NaN.
+            # A stopped element divides by one: a graph through 0 / 0 would carry NaN.
             step = torch.where(active, slope, 0.0) / torch.where(active, curvature, 1.0)
             x = torch.addcmul(x, step, direction)
             residual = torch.addcmul(residual, step, image, value=-1)

@@ -1,4 +1,4 @@
-r"""The one idea: the variational cost, and a solver that descends it.
+r"""The variational cost, and the inverse problem that a solver takes.
 
 .. math::
 
@@ -9,7 +9,8 @@ r"""The one idea: the variational cost, and a solver that descends it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from xinverse.operators.base import Operator
 from xinverse.priors.base import Prior
 
-__all__ = ["CostGradient", "VariationalCost"]
+__all__ = ["CostGradient", "Inversion", "VariationalCost"]
 
 
 class CostGradient(NamedTuple):
@@ -44,10 +45,9 @@ class VariationalCost(nn.Module):
     prior : Prior
         :math:`U`.
     observation_weight, prior_weight : float
-        :math:`\lambda_1` and :math:`\lambda_2`. Both are learned, as
-        logarithms, where ``learned`` is True.
+        :math:`\lambda_1` and :math:`\lambda_2`.
     learned : bool
-        Make the weights parameters.
+        Train both weights, as logarithms.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class VariationalCost(nn.Module):
     ) -> None:
         super().__init__()
         self.prior = prior
-        # Exact where they are given, in the networks' precision where they are learned.
+        # Given weights stay exact; learned ones have the networks' precision.
         precision = torch.float32 if learned else torch.float64
         weights = torch.tensor([observation_weight, prior_weight], dtype=precision).log()
         self.log_weights = nn.Parameter(weights, requires_grad=learned)
@@ -76,9 +76,8 @@ class VariationalCost(nn.Module):
     ) -> CostGradient:
         r"""Cost, and its gradient with respect to the state.
 
-        The observation term is written out,
-        :math:`2 \lambda_1 H^\top (H(x) - y)`; the prior's is its own. No
-        second-order graph is kept unless it is asked for.
+        The observation term is :math:`2 \lambda_1 H^\top (H(x) - y)`; the prior
+        computes its own.
 
         Parameters
         ----------
@@ -89,7 +88,7 @@ class VariationalCost(nn.Module):
         operator : Operator
             H.
         create_graph : bool
-            Keep the graph, to train what the gradient feeds.
+            Keep the graph, so that the gradient can be differentiated.
         """
         weights = self.log_weights.exp()
         seen, adjoint = operator.linearise(x)
@@ -98,3 +97,79 @@ class VariationalCost(nn.Module):
         prior, slope = self.prior.cost_and_gradient(x, create_graph=create_graph)
         value = weights[0] * misfit.square().flatten(1).sum(1) + weights[1] * prior
         return CostGradient(value, observation, weights[1] * slope)
+
+    def prox(self, x: Tensor, tau: float | Tensor) -> Tensor:
+        r"""Proximal operator of the prior's term, :math:`\tau \lambda_2 U`.
+
+        Parameters
+        ----------
+        x : Tensor
+            State, ``(batch, *state)``.
+        tau : float or Tensor
+            :math:`\tau`, positive; a tensor holds one for each element of the batch.
+
+        Raises
+        ------
+        ValueError
+            The prior has no proximal operator.
+        """
+        if not self.prior.has_prox:
+            raise ValueError(
+                f"{type(self.prior).__name__} has no proximal operator: use a prior with "
+                "has_prox=True, or a solver that follows the gradient, such as 'lbfgs'."
+            )
+        return self.prior.prox(x, tau * self.prior_weight(x).to(x.dtype))
+
+    def prior_weight(self, x: Tensor) -> Tensor:  # noqa: ARG002  some depend on the state's size
+        r"""Weight :math:`\lambda_2` of the prior's cost of a state."""
+        return self.log_weights.exp()[1]
+
+    def observation_weight(self) -> Tensor:
+        r"""Weight :math:`\lambda_1` of the squared misfit."""
+        return self.log_weights.exp()[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    r"""One inverse problem: what a solver minimises.
+
+    .. math:: \lambda_1 \| y - H(x) \|^2_\Omega + \lambda_2 U(x)
+
+    Attributes
+    ----------
+    cost : VariationalCost
+        The prior U and both weights.
+    y : Tensor
+        Observations, ``(batch, *observation)``, zero outside the observed domain.
+    operator : Operator
+        H.
+    sea : Tensor, optional
+        Boolean, broadcasting to the state. Land keeps its background. Default:
+        no land.
+    """
+
+    cost: VariationalCost
+    y: Tensor
+    operator: Operator
+    sea: Tensor | None = None
+
+    def value(self, x: Tensor) -> Tensor:
+        """Cost of each state of ``(batch, *state)``, shape ``(batch,)``."""
+        value: Tensor = self.cost(x, self.y, self.operator)
+        return value
+
+    def gradient(self, x: Tensor, *, create_graph: bool = False) -> CostGradient:
+        """Cost and its gradient, land included; see `VariationalCost.gradient`."""
+        return self.cost.gradient(x, self.y, self.operator, create_graph=create_graph)
+
+    def prox(self, x: Tensor, tau: float | Tensor) -> Tensor:
+        """Proximal operator of the prior's term; see `VariationalCost.prox`."""
+        return self.cost.prox(x, tau)
+
+    def at_sea(self, v: Tensor) -> Tensor:
+        """``v`` at sea, zero on land."""
+        return v if self.sea is None else torch.where(self.sea, v, 0.0)
+
+    def replace(self, **changes: Any) -> Inversion:
+        """A copy with some attributes changed."""
+        return replace(self, **changes)

@@ -108,6 +108,10 @@ class MeanCost(VariationalCost):
             value + weights[1] * prior / cells, observation, weights[1] * slope / cells
         )
 
+    def prior_weight(self, x: Tensor) -> Tensor:
+        r"""Weight :math:`\lambda_2 / n` of the prior's cost of a state."""
+        return super().prior_weight(x) / x[0].numel()
+
 
 class ModulatedDescent(DescentSolver):
     r"""The reference's solver: an LSTM's share falls, that of the plain gradient grows.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from xinverse.operators.base import Operator
 from xinverse.priors.base import Prior, ProjectionPrior
 from xinverse.solvers.base import Mode, VariationalSolver
-from xinverse.variational import VariationalCost
+from xinverse.variational import Inversion, VariationalCost
 
 __all__ = ["VariationalNet"]
 
@@ -85,7 +85,8 @@ class VariationalNet(nn.Module):
         mode : {"iterate", "unroll", "implicit"}
             Which graph is kept: none, that of every step, or that of the minimum.
         """
-        solution = self.solver(self.cost, x0, y, operator, sea=sea, steps=steps, mode=mode)
+        inversion = Inversion(self.cost, y, operator, sea)
+        solution = self.solver(inversion, x0, steps=steps, mode=mode)
         return cast(Tensor, solution.state)
 
     def project(self, x: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class FixedPointMethod(Method):
         from xinverse.operators.mask import Mask
         from xinverse.priors.eof import EOF
         from xinverse.solvers.fixed_point import FixedPoint
-        from xinverse.variational import VariationalCost
+        from xinverse.variational import Inversion, VariationalCost
 
         variable, keep = problem.variable, problem.place.keep
         centred = anomalies(problem, self.background)
@@ -97,7 +97,7 @@ class FixedPointMethod(Method):
             for _ in range(self.rounds):
                 filled = torch.where(operator.observed, y, x)
                 cost = VariationalCost(EOF.fit(filled, modes=self.modes))
-                before, x = x, solver(cost, x, y, operator).state
+                before, x = x, solver(Inversion(cost, y, operator), x).state
                 if (x - before).norm() <= self.tolerance * x.norm():
                     break
         result = np.zeros(problem.y.shape)

@@ -140,7 +140,7 @@ class FourDVar(Method):
         from xinverse.operators import Composition, Mask, NoiseWeighted, Separable
         from xinverse.priors.white import White
         from xinverse.solvers.lbfgs import LBFGS
-        from xinverse.variational import VariationalCost
+        from xinverse.variational import Inversion, VariationalCost
 
         variable, keep = problem.variable, problem.place.keep
         centred = anomalies(problem, self.background)
@@ -162,7 +162,7 @@ class FourDVar(Method):
         solver = LBFGS(int(self.iterations), tolerance=self.tolerance)
         control = torch.zeros(1, trajectory.size, dtype=torch.float32, device=device)
         cost = VariationalCost(White()).to(device)
-        solution = solver(cost, control, operator.weigh(y), operator)
+        solution = solver(Inversion(cost, operator.weigh(y), operator), control)
         with torch.no_grad():
             state = on_grid(solution.state)[0].double().cpu().numpy()
         if not np.isfinite(state).all():

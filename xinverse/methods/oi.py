@@ -353,7 +353,7 @@ def _prior(
 
     from xinverse.priors.gaussian import CirculantGaussian, KroneckerGaussian
 
-    grid = local_grid(problem.grid)
+    grid = local_grid(problem)
     times = grid.time
     common: dict[str, Any] = {
         "length_scale": options.length_scale,
@@ -383,7 +383,7 @@ def _fit(
     from xinverse.solvers.marginal_likelihood import fit_scales
 
     index = np.nonzero(problem.observed)
-    grid, spread = local_grid(problem.grid), found[problem.variable]
+    grid, spread = local_grid(problem), found[problem.variable]
     axes = (grid.time, grid.y, grid.x)
     points = np.stack([c[i] for c, i in zip(axes, index, strict=True)], axis=1)
     (noise_variance,) = spread.noise_variance

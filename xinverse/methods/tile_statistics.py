@@ -103,17 +103,18 @@ def local_km(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return grid.y * KM_PER_DEGREE, grid.x * scale
 
 
-def local_grid(grid: Grid) -> LocalGrid:
-    """A tile's coordinates in days and km.
+def local_grid(problem: Problem) -> LocalGrid:
+    """A tile's grid in days and km, periodic if the tile is the whole globe along x.
 
     Parameters
     ----------
-    grid : Grid
-        The tile's grid.
+    problem : Problem
+        The tile.
     """
     from xinverse.local_grid import LocalGrid
 
-    return LocalGrid(grid.time, *local_km(grid))
+    grid = problem.grid
+    return LocalGrid(grid.time, *local_km(grid), periodic=problem.place.period == grid.x.size)
 
 
 def observation_operator(problem: Problem, source: Source) -> Operator | None:
@@ -136,7 +137,7 @@ def observation_operator(problem: Problem, source: Source) -> Operator | None:
     if source.own_grid:
         options["onto"] = source.grid
     sea = torch.as_tensor(problem.sea.copy())
-    grid: Any = problem.grid if source.own_grid else local_grid(problem.grid)
+    grid: Any = problem.grid if source.own_grid else local_grid(problem)
     return OPERATORS[source.operator.name].on(grid, sea, **options)
 
 

@@ -1,7 +1,8 @@
-"""Any operator, prior and solver of the registries, those of a user among them."""
+"""The minimum of a variational cost: what methods with a prior and a solver share."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
@@ -11,23 +12,146 @@ import numpy as np
 
 from xinverse.checks import check_mapping, check_number
 from xinverse.errors import DataError, OptionError
+from xinverse.local_grid import LocalGrid
 from xinverse.methods.base import METHODS, Footprint, Method
 from xinverse.methods.footprint import correlation_halo, largest_tile
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
-from xinverse.methods.tile_statistics import anomalies, spread_of
+from xinverse.methods.tile_statistics import (
+    anomalies,
+    local_grid,
+    observation_operator,
+    spread_of,
+)
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from xinverse.operators import Operator
     from xinverse.priors import Prior
     from xinverse.registry import Registry
-    from xinverse.solvers import Solver
+    from xinverse.solvers import VariationalSolver
 
-__all__ = ["Variational"]
+__all__ = ["CostMethod", "Variational"]
+
+# Two cells of a day and 25 km: enough to check the options of operator and prior at the call.
+ANY_GRID = LocalGrid(np.arange(2.0), 25 * np.arange(2.0), 25 * np.arange(2.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostMethod(Method):
+    r"""The state at which a solver ends, for a cost of misfits and a prior.
+
+    .. math:: \| (y - H(x)) / \sigma \|^2_\Omega + \lambda \, U(x)
+
+    of anomalies that are divided by their standard deviation. H may be any operator.
+
+    Attributes
+    ----------
+    length_scale, time_scale : float
+        How far an observation reaches, in km and days; sets the halo of the tiles.
+    noise, variance, background
+        As for ``method="oi"``.
+    """
+
+    companions: ClassVar[tuple[str, ...]] = ("noise", "background")
+    regular: ClassVar[tuple[str, ...]] = ("time", "space")
+    through: ClassVar[bool] = True
+    bytes_per_cell: ClassVar[float] = 300
+    double: ClassVar[bool] = False  # whether the solver works in float64
+
+    length_scale: float = 100.0
+    time_scale: float = 10.0
+    noise: float | None = None
+    variance: float | None = None
+    background: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check every option."""
+        for name in ("length_scale", "time_scale"):
+            check_number(name, getattr(self, name), above=0)
+        for name in ("noise", "variance"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
+
+    @abstractmethod
+    def parts(
+        self, grid: LocalGrid, sea: Tensor | None
+    ) -> tuple[Operator | None, Prior, float, VariationalSolver]:
+        """Operator besides that of the source, prior, its weight, and solver, on a grid.
+
+        Parameters
+        ----------
+        grid : LocalGrid
+            The tile's, in days and km.
+        sea : Tensor, optional
+            Boolean, ``(ny, nx)``.
+        """
+
+    def check(self, layout: Layout) -> None:
+        """Require one source on a regular grid."""
+        super().check(layout)
+        if len(layout.sources) > 1:
+            raise OptionError(f"method={self.name!r} takes one source.")
+
+    def footprint(self, layout: Layout, budget: float) -> Footprint:
+        """Halo of two scales; core as large as memory and the local metric allow."""
+        halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
+        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
+
+    def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:  # noqa: ARG002  the mean is all
+        """Solution on one tile."""
+        import torch
+
+        from xinverse.operators import Mask, NoiseWeighted
+        from xinverse.variational import Inversion, VariationalCost
+
+        variable, keep = problem.variable, problem.place.keep
+        centred = anomalies(problem, self.background)
+        found = spread_of(problem, centred, variable, noise=self.noise, variance=self.variance)
+        scale, observed = sqrt(found.variance), problem.observed
+        noise = np.ones(observed.shape)
+        noise[observed] = np.sqrt(found.noise_variance[0]) / scale
+        sea = torch.as_tensor(problem.sea.copy())
+        own, prior, weight, solver = self.parts(local_grid(problem), sea)
+        seen: Operator = Mask(torch.from_numpy(observed))
+        for inner in (observation_operator(problem, problem.source), own):
+            seen = seen if inner is None else seen @ inner
+        dtype = torch.float64 if self.double else torch.float32
+        operator = NoiseWeighted(seen, torch.from_numpy(noise)[None]).to(device, dtype)
+        y = torch.as_tensor((centred.anomaly / scale)[None], dtype=dtype, device=device)
+        cost = VariationalCost(prior, 1.0, weight).to(device, dtype)
+        inversion = Inversion(cost, operator.weigh(y), operator, sea.to(device))
+        start = torch.zeros((1, *problem.grid.shape), dtype=dtype, device=device)
+        solution = solver.to(device, dtype)(inversion, start)
+        with torch.no_grad():
+            state = solution.state[0].double().cpu().numpy()
+        self.judge(solution, state, problem)
+        return Estimate({variable: centred.added(variable, state[keep] * scale, keep)})
+
+    def judge(self, solution: Any, state: np.ndarray, problem: Problem) -> None:
+        """Raise `DataError` if the solver did not end where it should.
+
+        Parameters
+        ----------
+        solution : Solution
+            What the solver says.
+        state : ndarray
+            Its state.
+        problem : Problem
+            The tile.
+        """
+        if not np.isfinite(state).all():
+            raise DataError(
+                f"The solver of method={self.name!r} diverged in {problem.place.words} after "
+                f"{solution.iterations} iterations. Give it a shorter step in solver_options=, "
+                "or take 'lbfgs', which finds its own."
+            )
 
 
 @METHODS.register("variational")
 @dataclass(frozen=True, kw_only=True)
-class Variational(Method):
+class Variational(CostMethod):
     r"""The minimum of a variational cost, or the state at which another solver ends.
 
     .. math:: \| (y - H(x)) / \sigma \|^2_\Omega + \lambda \, U(x)
@@ -42,9 +166,12 @@ class Variational(Method):
         A name in ``OPERATORS``: what an observation is of the state before gaps are
         made in it, on the same grid. Default: the state itself.
     prior_options, solver_options, operator_options : mapping
-        Arguments that each is made with.
-    prior_weight : float
-        Weight of the prior, against misfits that are divided by the noise.
+        Arguments of each. Operator and prior are built on the grid of the tile, in
+        km and days, with its coast (their method ``on``).
+    prior_weight : float, optional
+        Weight of the prior, against misfits that are divided by the noise. Default: the
+        square of the length scale for ``"tikhonov"``, whose differences are per km, the
+        length scale for ``"total-variation"``, and 1 for others.
     length_scale, time_scale : float
         How far an observation reaches, in km and days; sets the halo of the tiles.
     noise, variance, background
@@ -53,10 +180,6 @@ class Variational(Method):
 
     name: ClassVar[str] = "variational"
     summary: ClassVar[str] = "any operator, prior and solver by name, yours among them"
-    companions: ClassVar[tuple[str, ...]] = ("noise", "background")
-    regular: ClassVar[tuple[str, ...]] = ("time", "space")
-    through: ClassVar[bool] = True
-    bytes_per_cell: ClassVar[float] = 300
 
     prior: str = "tikhonov"
     solver: str = "lbfgs"
@@ -64,75 +187,39 @@ class Variational(Method):
     prior_options: Mapping[str, Any] = field(default_factory=dict)
     solver_options: Mapping[str, Any] = field(default_factory=dict)
     operator_options: Mapping[str, Any] = field(default_factory=dict)
-    prior_weight: float = 1.0
-    length_scale: float = 100.0
-    time_scale: float = 10.0
-    noise: float | None = None
-    variance: float | None = None
-    background: float | None = None
+    prior_weight: float | None = None
 
     def __post_init__(self) -> None:
         """Check every option, and that the parts can be made."""
-        for name in ("prior_weight", "length_scale", "time_scale"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("noise", "variance"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), above=0)
+        super().__post_init__()
+        if self.prior_weight is not None:
+            check_number("prior_weight", self.prior_weight, above=0)
         for name in ("prior", "solver", "operator"):
             check_mapping(f"{name}_options", getattr(self, f"{name}_options"))
-        self.parts()
+        self.parts(ANY_GRID, None)
 
-    def parts(self) -> tuple[Operator | None, Prior, Solver]:
-        """Operator, prior and solver."""
+    def parts(
+        self, grid: LocalGrid, sea: torch.Tensor | None
+    ) -> tuple[Operator | None, Prior, float, VariationalSolver]:
+        """Operator, prior and solver by name, the first two on the grid."""
         from xinverse.operators import OPERATORS
         from xinverse.priors import PRIORS
         from xinverse.solvers import SOLVERS
 
         named = self.operator is not None
-        operator = self._make("operator", OPERATORS) if named else None
-        return operator, self._make("prior", PRIORS), self._make("solver", SOLVERS)
+        operator = self._make("operator", OPERATORS, grid, sea) if named else None
+        prior = self._make("prior", PRIORS, grid, sea)
+        scale = self.length_scale
+        usual = {"tikhonov": scale**2, "total-variation": scale}.get(self.prior, 1.0)
+        weight = usual if self.prior_weight is None else self.prior_weight
+        return operator, prior, weight, self._make("solver", SOLVERS)
 
-    def _make(self, kind: str, registry: Registry[Any]) -> Any:
+    def _make(self, kind: str, registry: Registry[Any], *place: Any) -> Any:
         name, given = getattr(self, kind), dict(getattr(self, f"{kind}_options"))
+        make = registry[name].on if place else registry[name]
         try:
-            return registry[name](**given)
+            return make(*place, **given)
         except (TypeError, ValueError) as error:
             raise OptionError(
                 f"The {kind} {name!r} cannot be made with {kind}_options={given!r}: {error}"
             ) from error
-
-    def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales; core as large as memory and the local metric allow."""
-        halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
-        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
-
-    def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:  # noqa: ARG002  the mean is all
-        """Solution on one tile."""
-        import torch
-
-        from xinverse.operators import Composition, Mask, NoiseWeighted
-        from xinverse.variational import VariationalCost
-
-        variable, keep = problem.variable, problem.place.keep
-        centred = anomalies(problem, self.background)
-        found = spread_of(problem, centred, variable, noise=self.noise, variance=self.variance)
-        scale, observed = sqrt(found.variance), problem.observed
-        noise = np.ones(observed.shape)
-        noise[observed] = np.sqrt(found.noise_variance[0]) / scale
-        own, prior, solver = self.parts()
-        mask = Mask(torch.from_numpy(observed))
-        seen = mask if own is None else Composition(mask, own)
-        operator = NoiseWeighted(seen, torch.from_numpy(noise)[None]).to(device, torch.float32)
-        y = torch.as_tensor((centred.anomaly / scale)[None].astype("float32"), device=device)
-        cost = VariationalCost(prior, 1.0, self.prior_weight).to(device, torch.float32)
-        solver = solver.to(device, torch.float32)
-        sea = torch.as_tensor(problem.sea.copy(), device=device)
-        solution = solver(cost, torch.zeros_like(y), operator.weigh(y), operator, sea=sea)
-        with torch.no_grad():
-            state = solution.state[0].double().cpu().numpy()
-        if not np.isfinite(state).all():
-            raise DataError(
-                f"The solver {self.solver!r} diverged in {problem.place.words}. Give it a "
-                "shorter step in solver_options=, or take 'lbfgs', which finds its own."
-            )
-        return Estimate({variable: centred.added(variable, state[keep] * scale, keep)})

@@ -1,9 +1,8 @@
 """H: how the state is observed."""
 
-from xinverse.operators.base import OPERATORS, Operator
+from xinverse.operators.base import OPERATORS, Composition, Operator
 from xinverse.operators.blur import Blur, gaussian_psf
 from xinverse.operators.coarsen import Coarsen, cell_area
-from xinverse.operators.compose import Composition
 from xinverse.operators.driven import DrivenTrajectory, SpectralColour
 from xinverse.operators.inner import inner, weighted_adjoint
 from xinverse.operators.mask import Mask

@@ -1,12 +1,15 @@
-"""The state is seen as means over blocks of cells, as a coarse product shows it."""
+"""Observations that are means over blocks of cells, as in a coarse product."""
 
 from __future__ import annotations
 
 import math
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from xinverse.local_grid import LocalGrid
 from xinverse.operators.base import OPERATORS, Operator
 
 __all__ = ["Coarsen", "cell_area"]
@@ -14,7 +17,7 @@ __all__ = ["Coarsen", "cell_area"]
 
 @OPERATORS.register("coarsen")
 class Coarsen(Operator):
-    r"""Mean over blocks of cells of the last two axes, each cell by its area.
+    r"""Area-weighted mean over blocks of cells of the last two axes.
 
     .. math:: H(x)_B = \frac{\sum_{i \in B} a_i x_i}{\sum_{i \in B} a_i}
 
@@ -25,18 +28,37 @@ class Coarsen(Operator):
     factor : tuple of int
         Cells of a block along y and x.
     area : Tensor, optional
-        :math:`a`, in any unit, ``(ny, nx)``, or ``(ny, 1)`` or ``(ny,)`` where
-        it depends on latitude only (`cell_area` gives it); the same for all
-        cells where it is not given. Zero on land: such a cell is not seen, and
-        a block without any sea is zero.
+        :math:`a`, in any unit, ``(ny, nx)``; or ``(ny, 1)`` or ``(ny,)`` if it
+        depends on latitude only (see `cell_area`). Zero on land: such a cell is
+        not observed, and a block without any sea is zero. Default: equal areas.
 
     Raises
     ------
     ValueError
         A factor below one; an area of another shape, negative or NaN; sides
-        (of the area here, of the state when it is applied) that are no
+        (of the area here, of the state when it is applied) that are not
         multiples of the factor.
     """
+
+    @classmethod
+    def on(cls, grid: LocalGrid, sea: Tensor | None = None, **options: Any) -> Self:
+        """Build the block mean for a grid.
+
+        Parameters
+        ----------
+        grid : LocalGrid
+            Cells of the state; their areas are the weights.
+        sea : Tensor, optional
+            Boolean, ``(ny, nx)``. Land has no weight.
+        **options
+            Arguments of the class; ``area`` replaces that of the grid.
+        """
+        has_land = sea is not None and not bool(sea.all())
+        if "area" not in options and (has_land or not all(grid.regular[1:])):
+            y, x = (torch.from_numpy(_widths(axis)) for axis in (grid.y, grid.x))
+            area = y[:, None] * x
+            options["area"] = area if sea is None else torch.where(sea.cpu(), area, 0.0)
+        return cls(**options)
 
     def __init__(self, factor: tuple[int, int], area: Tensor | None = None) -> None:
         super().__init__()
@@ -55,7 +77,7 @@ class Coarsen(Operator):
                 raise ValueError(
                     f"An area of {float(area.min()):g}: expected zero on land, else positive."
                 )
-            # A column says nothing of how many cells there are along x.
+            # A column does not say how many cells there are along x.
             self._check(area.shape[0], area.shape[1] if area.shape[1] > 1 else fx)
         self.register_buffer("area", area)
 
@@ -78,7 +100,7 @@ class Coarsen(Operator):
         return y.repeat_interleave(fy, -2).repeat_interleave(fx, -1)
 
     def _share(self, x: Tensor) -> Tensor | None:
-        """Of each cell in its block: what they add up to is one, or zero on land."""
+        """Share of each cell in its block; the sum over a block is one, or zero on land."""
         ny, nx = x.shape[-2:]
         self._check(ny, nx)
         if self.area is None:
@@ -101,15 +123,20 @@ class Coarsen(Operator):
         share = self._share(x)
         if share is None:
             return self._blocks(x).mean((-3, -1))
-        # Land is left out first: a NaN there would stay NaN when multiplied by zero.
+        # Remove land first: NaN times zero is NaN.
         return self._blocks(torch.where(share > 0, x, 0) * share).sum((-3, -1))
 
     def adjoint(self, y: Tensor, state: Tensor) -> Tensor:
-        """To each cell its share of the value of its block."""
+        """Give each cell its share of the value of its block."""
         share = self._share(state)
         if share is None:
             return self._spread(y) / math.prod(self.factor)
         return self._spread(y) * share
+
+
+def _widths(axis: np.ndarray) -> np.ndarray:
+    """Widths of cells whose edges are halfway between their centres."""
+    return np.abs(np.gradient(axis)) if axis.size > 1 else np.ones(1)
 
 
 def cell_area(latitude: Tensor) -> Tensor:
@@ -118,19 +145,19 @@ def cell_area(latitude: Tensor) -> Tensor:
     .. math:: a = \sin \varphi_n - \sin \varphi_s
 
     with the edges :math:`\varphi_n, \varphi_s` halfway between latitudes and no
-    farther than a pole: proportional to :math:`\cos \varphi` where latitudes
-    are regular, and right where they are not.
+    farther than a pole. For regular latitudes it is proportional to
+    :math:`\cos \varphi`.
 
     Parameters
     ----------
     latitude : Tensor
-        Of the middle of the cells, in degrees, ``(ny,)``, ascending or
-        descending, two at least.
+        Centres of the cells in degrees, ``(ny,)``, ascending or descending, at
+        least two.
 
     Returns
     -------
     Tensor
-        ``(ny, 1)`` in float64, so that it broadcasts with maps; in units of
+        float64, ``(ny, 1)`` to broadcast with maps, in units of
         :math:`R^2 \Delta \lambda`, with R the radius of the Earth and
         :math:`\Delta \lambda` the spacing in longitude, in radians.
 

@@ -1,4 +1,4 @@
-r"""From one grid to another, axis by axis."""
+r"""From one grid to another, one axis at a time."""
 
 from __future__ import annotations
 

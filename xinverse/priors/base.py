@@ -1,10 +1,13 @@
-r"""What a prior is: a cost :math:`U(x)`, and a projection :math:`\Phi` where there is one."""
+r"""What a prior is: a cost :math:`U(x)`, and for some a projection :math:`\Phi`."""
 
 from __future__ import annotations
+
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from xinverse.local_grid import LocalGrid
 from xinverse.registry import Registry
 
 __all__ = ["PRIORS", "Prior", "ProjectionPrior"]
@@ -13,10 +16,9 @@ __all__ = ["PRIORS", "Prior", "ProjectionPrior"]
 class Prior(nn.Module):
     """What states look like.
 
-    A subclass writes ``cost``, from a state ``(batch, *state)`` to one number
-    per element of the batch, so that no element sees another. The gradient
-    comes from automatic differentiation unless the subclass knows a cheaper one
-    (and then overrides ``cost_and_gradient``).
+    A subclass writes ``cost``, from a state ``(batch, *state)`` to one number for
+    each element of the batch. The gradient uses automatic differentiation unless
+    the subclass overrides ``cost_and_gradient`` with a cheaper one.
 
     Attributes
     ----------
@@ -25,6 +27,34 @@ class Prior(nn.Module):
     """
 
     has_prox: bool = False
+
+    @classmethod
+    def on(
+        cls,
+        grid: LocalGrid,  # noqa: ARG003  for subclasses
+        sea: Tensor | None = None,  # noqa: ARG003  for subclasses
+        **options: Any,
+    ) -> Self:
+        """Build the prior for a grid.
+
+        The default passes the options to the class. A prior that depends on
+        distances, or on land, overrides it and uses the grid for arguments that
+        are not among the options.
+
+        Parameters
+        ----------
+        grid : LocalGrid
+            Cells of the state, in days and kilometres.
+        sea : Tensor, optional
+            Boolean, ``(ny, nx)``, False on land. Default: no land.
+        **options
+            Arguments of the class, or those of its own ``on``.
+
+        Returns
+        -------
+        Prior
+        """
+        return cls(**options)
 
     def cost(self, x: Tensor) -> Tensor:
         """Cost U(x) of each state of the batch, shape ``(batch,)``."""
@@ -40,11 +70,11 @@ class Prior(nn.Module):
         x : Tensor
             The state, ``(batch, *state)``.
         create_graph : bool
-            Keep the graph, so that both can be differentiated; needed to train
-            through a solver, never to apply one.
+            Keep the graph, so that both can be differentiated. Only training
+            through a solver needs it.
         """
         with torch.enable_grad():
-            # A state of our own: the caller's is never marked as asking for a gradient.
+            # A new tensor: the caller's must not be changed to require a gradient.
             state = x if create_graph and x.requires_grad else x.detach().requires_grad_()
             cost = self.cost(state)
             (gradient,) = torch.autograd.grad(cost.sum(), state, create_graph=create_graph)
@@ -58,8 +88,8 @@ class Prior(nn.Module):
         x : Tensor
             The state, ``(batch, *state)``.
         create_graph : bool
-            Keep the graph, so that the gradient itself can be differentiated;
-            needed to train through a solver, never to apply one.
+            Keep the graph, so that the gradient can be differentiated. Only
+            training through a solver needs it.
 
         Returns
         -------
@@ -84,7 +114,7 @@ class Prior(nn.Module):
 
 
 class ProjectionPrior(Prior):
-    r"""A prior that says what a state is by projecting onto such states.
+    r"""A prior that is defined by a projection onto likely states.
 
     .. math:: U(x) = \| x - \Phi(x) \|^2
 

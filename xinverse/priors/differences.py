@@ -1,20 +1,25 @@
-r"""Differences between neighbouring cells: what smoothness is measured by.
+r"""Differences between neighbouring cells, as a measure of smoothness.
 
 .. math:: (D_a x)_i = (x_{i + e_a} - x_i) / h_a
 
-Over an edge where nothing follows, and between a sea cell and land, the
-difference is zero: nothing is known of the slope there (the natural, or
-Neumann, condition).
+The difference is zero at the last cell of an axis that is not periodic, and
+between sea and land: the slope there is unknown (natural or Neumann condition).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Differences", "for_each_element"]
+from xinverse.local_grid import LocalGrid
+
+__all__ = ["Differences", "difference_options", "for_each_element"]
+
+# Default ratio of time to distance: eddies of 100 km live for 10 days or so.
+KM_PER_DAY = 10.0
 
 
 class Differences(nn.Module):
@@ -23,20 +28,20 @@ class Differences(nn.Module):
     Parameters
     ----------
     axes : sequence of int
-        Counted from the end: ``(-2, -1)`` for maps, whatever stands before.
+        Counted from the end: ``(-2, -1)`` for maps, with any axes before.
     spacing : sequence of float, optional
-        :math:`h_a`, distance of the cells along each axis; 1 where it is not given.
+        :math:`h_a`, distance between cells along each axis. Default: 1.
     periodic : sequence of bool, optional
-        Which of the axes close on themselves; none where it is not given.
+        Which of the axes are periodic. Default: none.
     sea : Tensor, optional
         Boolean, broadcasting to a state; False on land.
 
     Raises
     ------
     ValueError
-        If an axis is not counted from the end, or comes twice; if there is not
-        one spacing and one ``periodic`` for each; if a spacing is not positive
-        or ``sea`` is not boolean.
+        An axis that is not counted from the end, or comes twice; another number
+        of spacings or ``periodic`` than of axes; a spacing that is not positive;
+        ``sea`` that is not boolean.
     """
 
     def __init__(
@@ -91,18 +96,18 @@ class Differences(nn.Module):
         for q, (axis, h, wraps) in zip(counted, along, strict=True):
             if wraps:
                 parts.append((q.roll(1, axis) - q) / h)
-            else:  # the last one is no difference of two cells
+            else:  # the last cell has no next one
                 none = torch.zeros_like(q.narrow(axis, 0, 1))
                 inside = q.narrow(axis, 0, q.shape[axis] - 1)
                 parts.append(-torch.diff(inside, dim=axis, prepend=none, append=none) / h)
         return torch.stack(parts).sum(0)
 
     def at_sea(self, x: Tensor) -> Tensor:
-        """Zero on land, whatever stands there."""
+        """The state with zero on land."""
         return x if self.sea is None else x.masked_fill(~self.sea, 0.0)
 
     def _counted(self, p: Tensor) -> Tensor:
-        """Zero where one of the two cells is land."""
+        """The differences with zero where one of the two cells is land."""
         if self.sea is None:
             return p
         sea = self.sea.expand(p.shape[2:])
@@ -115,8 +120,8 @@ class Differences(nn.Module):
     def _check(self, x: Tensor) -> None:
         if -min(self.axes) >= x.ndim:
             raise ValueError(
-                f"The state has the shape {tuple(x.shape[1:])}: axes={self.axes} asks for "
-                f"at least {-min(self.axes)} axes beside the batch's."
+                f"The state has the shape {tuple(x.shape[1:])}: axes={self.axes} needs "
+                f"at least {-min(self.axes)} axes after that of the batch."
             )
         if self.sea is None:
             return
@@ -129,14 +134,56 @@ class Differences(nn.Module):
 
 
 def _next(x: Tensor, axis: int, wraps: bool) -> Tensor:
-    """The cell that follows; itself over an edge where nothing does."""
+    """The next cell; at the end of an axis that is not periodic, the cell itself."""
     count = x.shape[axis]
     last = x.narrow(axis, 0 if wraps else count - 1, 1)
     return torch.cat([x.narrow(axis, 1, count - 1), last], axis)
 
 
+def difference_options(
+    grid: LocalGrid, sea: Tensor | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments of `Differences` on a grid, in km.
+
+    Parameters
+    ----------
+    grid : LocalGrid
+        Cells of the state.
+    sea : Tensor, optional
+        Boolean, broadcasting to a state, False on land.
+    options : mapping
+        ``axes`` (-3 is time, -2 is y, -1 is x; default ``(-2, -1)``), and
+        ``km_per_day``, the distance that counts like a day (default: 10 km).
+        ``spacing``, ``periodic`` and ``sea``, if given, replace those of the
+        grid. Other options are kept.
+
+    Raises
+    ------
+    ValueError
+        An axis that a grid does not have; ``km_per_day`` that is not positive.
+    GridError
+        The step varies along one of the axes.
+    """
+    made = dict(options)
+    axes = tuple(made.setdefault("axes", (-2, -1)))
+    ratio = made.pop("km_per_day", KM_PER_DAY)
+    if not ratio > 0:
+        raise ValueError(f"km_per_day={ratio!r}: expected a number above 0.")
+    if not set(axes) <= {-3, -2, -1}:
+        raise ValueError(f"axes={axes}: expected some of -3 (time), -2 (y) and -1 (x).")
+    if "spacing" not in made:
+        grid.require_regular("A prior of differences", axes)
+        days, y, x = grid.spacing
+        made["spacing"] = tuple((days * ratio, y, x)[axis] for axis in axes)
+    made.setdefault("periodic", tuple(axis == -1 and grid.periodic for axis in axes))
+    # Without land the products are cheaper, and the prox of Tikhonov is exact.
+    if sea is not None and not bool(sea.all()):
+        made.setdefault("sea", sea)
+    return made
+
+
 def for_each_element(strength: float | Tensor, x: Tensor) -> Tensor:
-    """Strength of a proximal operator, one for each element, shaped to broadcast."""
+    """Strength of a proximal operator for each element, shaped to broadcast."""
     return torch.as_tensor(strength, dtype=x.dtype, device=x.device).reshape(
         -1, *[1] * (x.ndim - 1)
     )

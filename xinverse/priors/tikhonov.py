@@ -1,4 +1,4 @@
-r"""Squared gradient: smooth states, the oldest regularisation there is.
+r"""Squared gradient: smooth states.
 
 .. math:: U(x) = \sum_a \| D_a x \|^2
 
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from xinverse.linear_systems import LinearConjugateGradient
+from xinverse.local_grid import LocalGrid
 from xinverse.priors.base import PRIORS, Prior
-from xinverse.priors.differences import Differences, for_each_element
+from xinverse.priors.differences import Differences, difference_options, for_each_element
 
 __all__ = ["Tikhonov"]
 
-# Of conjugate gradient, for a masked prox: relative residual, and iterations at most.
+# Conjugate gradient of a masked prox: relative residual, and maximum number of iterations.
 PRECISION = {torch.float32: 1e-6, torch.float64: 1e-11}
 ITERATIONS = 10_000
 
@@ -32,27 +33,26 @@ class Tikhonov(Prior):
     .. math:: U(x) = \sum_a \| D_a x \|^2, \qquad
         (D_a x)_i = (x_{i + e_a} - x_i) / h_a
 
-    Its Gaussian has a spectrum that falls with the square of the wavenumber,
-    and says nothing of the mean. Nothing is asked of the slope over an edge or
-    a coast.
+    The corresponding Gaussian has a spectrum that falls with the square of the
+    wavenumber, and no preferred mean. The slope across an edge or a coast is free.
 
     Parameters
     ----------
     axes : sequence of int
-        Counted from the end: ``(-2, -1)`` for maps, ``(-3, -2, -1)`` where
-        changes in time count too.
+        Counted from the end: ``(-2, -1)`` for maps, ``(-3, -2, -1)`` to include
+        changes in time.
     spacing : sequence of float, optional
-        :math:`h_a`, distance of the cells along each axis; 1 where it is not given.
+        :math:`h_a`, distance between cells along each axis. Default: 1.
     periodic : sequence of bool, optional
-        Which of the axes close on themselves; none where it is not given.
+        Which of the axes are periodic. Default: none.
     sea : Tensor, optional
         Boolean, broadcasting to a state. Differences across its coast do not
-        count, and what stands on land, NaN included, changes nothing.
+        count, and values on land, NaN included, have no effect.
 
     Raises
     ------
     ValueError
-        If the axes, spacings or mask do not fit one another, or the state.
+        Axes, spacings or mask that do not fit one another, or the state.
 
     Notes
     -----
@@ -60,6 +60,23 @@ class Tikhonov(Prior):
     """
 
     has_prox = True
+
+    @classmethod
+    def on(cls, grid: LocalGrid, sea: Tensor | None = None, **options: Any) -> Self:
+        """Build the prior for a grid: differences per km, none across the coast.
+
+        Parameters
+        ----------
+        grid : LocalGrid
+            Cells of the state.
+        sea : Tensor, optional
+            Boolean, broadcasting to a state, False on land.
+        **options
+            Arguments of the class, which replace those of the grid, and
+            ``km_per_day``: with time among the axes, the distance that counts
+            like a day (default: 10 km).
+        """
+        return cls(**difference_options(grid, sea, options))
 
     def __init__(
         self,
@@ -88,8 +105,7 @@ class Tikhonov(Prior):
     def prox(self, x: Tensor, strength: float | Tensor) -> Tensor:
         r""":math:`(I + 2 \tau D^\top D)^{-1} x`; land stays as it is.
 
-        Exact by Fourier transforms where there is no mask, by conjugate gradient
-        where there is one.
+        Exact by Fourier transforms without land; by conjugate gradient with land.
 
         Parameters
         ----------
@@ -101,7 +117,7 @@ class Tikhonov(Prior):
         Raises
         ------
         ArithmeticError
-            If conjugate gradient does not reach its tolerance.
+            Conjugate gradient does not reach its tolerance.
         """
         strength = for_each_element(strength, x)
         sea = self.differences.sea
@@ -113,8 +129,8 @@ class Tikhonov(Prior):
     def _smooth(self, x: Tensor, strength: Tensor) -> Tensor:
         r"""Apply :math:`(I + 2 \tau D^\top D)^{-1}` as if there were no land.
 
-        Waves are the eigenvectors on a ring. A state with natural edges is half
-        of a ring: beyond the edge lies its mirror image (the cosine transform).
+        Waves are the eigenvectors on a ring. A state with natural edges is half of a
+        ring, whose other half is its mirror image (the cosine transform).
         """
         d = self.differences
         ring, eigenvalues = x, x.new_zeros(())
@@ -122,7 +138,7 @@ class Tikhonov(Prior):
             if not wraps:
                 ring = torch.cat([ring, ring.flip(axis)], axis)
             count = ring.shape[axis]
-            # The last axis is transformed as real numbers are: half of its waves.
+            # The real transform keeps half of the waves of the last axis.
             waves = count // 2 + 1 if axis == d.axes[-1] else count
             wave = torch.arange(waves, dtype=x.dtype, device=x.device)
             values = (2 / h * torch.sin(math.pi * wave / count)).square()
@@ -138,8 +154,8 @@ class Tikhonov(Prior):
 
     def _solve(self, x: Tensor, strength: Tensor) -> Tensor:
         """The prox of a state that is zero on land, outside of automatic differentiation."""
-        # Without a preconditioner: that of an ocean without land halves the iterations, and
-        # makes each take more than twice as long.
+        # No preconditioner: the solution without land halves the number of iterations, but
+        # makes each more than twice as slow.
         solver = LinearConjugateGradient(PRECISION.get(x.dtype, 1e-6), ITERATIONS)
         solution = solver(lambda v: v + 2 * strength * self._matvec(v), x)
         if not solution.converged:

@@ -2,16 +2,12 @@ r"""Gradient descent with moments of the gradient."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from xinverse.operators.base import Operator
 from xinverse.solvers.base import SOLVERS, DescentSolver
-
-if TYPE_CHECKING:
-    from xinverse.operators.base import Operator
-    from xinverse.variational import CostGradient
+from xinverse.variational import CostGradient
 
 __all__ = ["Adam"]
 
@@ -30,18 +26,18 @@ class Adam(DescentSolver):
         \frac{m_k / (1 - \beta_1^k)}{\sqrt{v_k / (1 - \beta_2^k)} + \epsilon}
 
     cell by cell, with :math:`g_k = \nabla_x U(x^{(k-1)})` (algorithm 1 of Kingma
-    and Ba 2015). A step is about :math:`\alpha` long in every cell, whatever the
-    scale of the cost. For costs that are rough or whose scale is unknown; the
-    last digits of a minimum come slowly, since steps of a fixed length go round it.
+    and Ba 2015). A step is about :math:`\alpha` long in every cell, for any scale
+    of the cost: use it for costs that are rough or of unknown scale. It reaches
+    the last digits of a minimum slowly, since its steps have a fixed length.
 
     Parameters
     ----------
     step_size : float
         :math:`\alpha`, in the units of the state.
     steps : int
-        Iterations, at most.
+        Maximum number of iterations.
     tolerance : float
-        Relative size of the gradient at which an element stops.
+        Gradient, relative to the first, at which an element stops.
     betas : tuple of float
         :math:`\beta_1` and :math:`\beta_2`, from 0 to below 1.
     epsilon : float
@@ -81,7 +77,7 @@ class Adam(DescentSolver):
         slope = gradient.total
         mean = first * carried[0] + (1 - first) * slope
         square = second * carried[1] + (1 - second) * slope.square()
-        # The root of zero has no derivative, and cells that nothing pulls have that.
+        # The root of zero has no derivative, and cells without a gradient have zero.
         moved = square > 0
         root = torch.where(moved, torch.where(moved, square, 1.0).sqrt(), 0.0)
         root = root / (1 - second ** (number + 1)) ** 0.5

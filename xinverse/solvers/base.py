@@ -3,17 +3,16 @@ r"""What a solver is: :math:`\hat x = \Gamma(U, x^{(0)})`."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from xinverse.linear_systems import Solution
+from xinverse.linear_systems import Solution, norm
 from xinverse.operators.base import Operator
 from xinverse.registry import Registry
-
-if TYPE_CHECKING:  # a solver takes any cost; only the type is named here
-    from xinverse.variational import CostGradient, VariationalCost
+from xinverse.solvers.implicit import differentiate_minimum
+from xinverse.variational import CostGradient, Inversion
 
 __all__ = [
     "SOLVERS",
@@ -34,18 +33,18 @@ class Solver(nn.Module):
 
 
 class VariationalSolver(Solver):
-    r"""A solver that takes any variational cost from a background.
+    r"""A solver of any inverse problem, starting from a background.
 
-    A subclass writes ``run``, and sees there only two of the three modes. The
-    third, ``"implicit"``, runs it without a graph and differentiates the
-    equation that its solution satisfies: by default that it is a minimum. Each
-    element of the batch goes its own way: what another one does, or when it
-    stops, changes nothing.
+    A subclass writes ``run``, which handles the modes ``"iterate"`` and
+    ``"unroll"``. The mode ``"implicit"`` calls ``run`` without a graph and then
+    differentiates the equation that the solution satisfies; by default, that
+    the gradient of the cost is zero. Elements of the batch are independent:
+    each has its own steps and its own end.
 
     Parameters
     ----------
     steps : int
-        Iterations, at most.
+        Maximum number of iterations.
     tolerance : float
         Where an element stops; zero runs all the steps.
 
@@ -60,7 +59,7 @@ class VariationalSolver(Solver):
     def __init__(self, steps: int, tolerance: float = 0.0) -> None:
         super().__init__()
         if steps < 0:
-            raise ValueError(f"steps={steps}: expected no iterations, or some.")
+            raise ValueError(f"steps={steps}: expected a number of iterations, 0 or more.")
         if not tolerance >= 0:
             raise ValueError(
                 f"tolerance={tolerance}: expected a positive number, or 0 to run all the steps."
@@ -70,12 +69,9 @@ class VariationalSolver(Solver):
 
     def forward(
         self,
-        cost: VariationalCost,
+        inversion: Inversion,
         x0: Tensor,
-        y: Tensor,
-        operator: Operator,
         *,
-        sea: Tensor | None = None,
         steps: int | None = None,
         mode: Mode = "iterate",
         callback: Callback | None = None,
@@ -84,22 +80,16 @@ class VariationalSolver(Solver):
 
         Parameters
         ----------
-        cost : VariationalCost
-            What is minimised.
+        inversion : Inversion
+            Cost, observations, operator and land.
         x0 : Tensor
-            Background, ``(batch, *state)``.
-        y : Tensor
-            Observation, zero where nothing was observed.
-        operator : Operator
-            H.
-        sea : Tensor, optional
-            Boolean, broadcasting to the state; land stays where the background is.
+            Background, ``(batch, *state)``. Land keeps it.
         steps : int, optional
-            Iterations, where they are not those of the solver.
+            Maximum number of iterations. Default: the solver's.
         mode : {"iterate", "unroll", "implicit"}
-            ``"iterate"`` keeps no graph. ``"unroll"`` keeps that of every step,
-            so that prior and solver can be learned through them. ``"implicit"``
-            differentiates the solution itself, at the memory of one step.
+            ``"iterate"`` keeps no graph. ``"unroll"`` keeps the graph of every
+            step, to train prior and solver through them. ``"implicit"``
+            differentiates the solution itself, with the memory of one step.
         callback : callable, optional
             Called as ``callback(iteration, state, cost)`` before every step and
             after the last, with the cost of each element of the batch.
@@ -112,7 +102,7 @@ class VariationalSolver(Solver):
         Raises
         ------
         ValueError
-            A mode that does not exist, or that this solver does not have.
+            An unknown mode, or one that this solver does not have.
         """
         if mode not in get_args(Mode):
             raise ValueError(
@@ -120,64 +110,64 @@ class VariationalSolver(Solver):
             )
         count = self.steps if steps is None else steps
         if mode == "implicit":
-            return self.differentiate(
-                cost, x0, y, operator, sea=sea, steps=count, callback=callback
-            )
+            return self.differentiate(inversion, x0, steps=count, callback=callback)
         unroll = mode == "unroll"
         with torch.set_grad_enabled(unroll):
-            return self.run(
-                cost, x0, y, operator, sea=sea, steps=count, unroll=unroll, callback=callback
-            )
+            return self.run(inversion, x0, steps=count, unroll=unroll, callback=callback)
 
     def run(
         self,
-        cost: VariationalCost,
+        inversion: Inversion,
         x0: Tensor,
-        y: Tensor,
-        operator: Operator,
         *,
-        sea: Tensor | None,
         steps: int,
         unroll: bool,
         callback: Callback | None,
     ) -> Solution:
-        """Iterate, with the graph of every step where ``unroll`` is True.
+        """Iterate, keeping the graph of every step if ``unroll`` is True.
 
-        Grad mode is on or off accordingly; the arguments are those of ``forward``.
+        Grad mode is set accordingly; the arguments are those of ``forward``.
         """
         raise NotImplementedError(f"{type(self).__name__} must define run(...).")
 
     def differentiate(
         self,
-        cost: VariationalCost,
+        inversion: Inversion,
         x0: Tensor,
-        y: Tensor,
-        operator: Operator,
         *,
-        sea: Tensor | None,
         steps: int,
         callback: Callback | None,
     ) -> Solution:
-        """Iterate without a graph, then attach that of the equation of the solution."""
-        from xinverse.solvers.implicit import differentiate_minimum
+        """Iterate without a graph, then attach that of the equation of the solution.
 
-        return differentiate_minimum(
-            self, cost, x0, y, operator, sea=sea, steps=steps, callback=callback
-        )
+        Raises
+        ------
+        ValueError
+            The solver does not minimise the cost.
+        """
+        if not self.minimises:
+            raise ValueError(
+                "mode='implicit' differentiates the minimum of the cost, and what "
+                f"{type(self).__name__} returns is none: use mode='unroll', or a solver that "
+                "minimises."
+            )
+        with torch.no_grad():
+            solution = self.run(inversion, x0, steps=steps, unroll=False, callback=callback)
+        return differentiate_minimum(inversion, solution, x0)
 
 
 class DescentSolver(VariationalSolver):
-    r"""A solver that goes down the gradient of the variational cost, step by step.
+    r"""A solver that follows the gradient of the variational cost, step by step.
 
-    A subclass writes ``step``, and ``begin`` where it keeps something from one
+    A subclass writes ``step``, and ``begin`` if it carries something from one
     step to the next. The history of its solutions is the cost.
 
     Parameters
     ----------
     steps : int
-        Iterations, at most.
+        Maximum number of iterations.
     tolerance : float
-        An element stops where its gradient is this small beside the first one,
+        An element stops when its gradient is this small relative to the first,
         :math:`\| \nabla U(x^{(k)}) \| \le` ``tolerance``
         :math:`\| \nabla U(x^{(0)}) \|`; zero runs all the steps.
     """
@@ -194,18 +184,18 @@ class DescentSolver(VariationalSolver):
         Parameters
         ----------
         number : int
-            Of the step, from 0.
+            Number of the step, from 0.
         x : Tensor
             State, ``(batch, *state)``.
         gradient : CostGradient
             The cost and its gradient there.
         carried : Any
-            From the step before.
+            From the previous step.
 
         Returns
         -------
         change : Tensor
-            What is added to the state.
+            Added to the state.
         carried : Any
             For the next step.
         """
@@ -213,57 +203,44 @@ class DescentSolver(VariationalSolver):
 
     def run(
         self,
-        cost: VariationalCost,
+        inversion: Inversion,
         x0: Tensor,
-        y: Tensor,
-        operator: Operator,
         *,
-        sea: Tensor | None,
         steps: int,
         unroll: bool,
         callback: Callback | None,
     ) -> Solution:
-        """Descend, with the graph of every step where ``unroll`` is True."""
+        """Descend, keeping the graph of every step if ``unroll`` is True."""
         active: Tensor | None = None
         first: Tensor | None = None
         values: list[Tensor] = []
         taken = 0
         x = x0
-        carried = self.begin(x0, operator)
+        carried = self.begin(x0, inversion.operator)
         for number in range(steps):
-            gradient = cost.gradient(x, y, operator, create_graph=unroll)
+            gradient = inversion.gradient(x, create_graph=unroll)
             values.append(gradient.value.detach())
             if callback is not None:
                 callback(number, x.detach(), values[-1])
             if self.tolerance > 0:
-                size = norm(at_sea(gradient.total.detach(), sea))
+                size = norm(inversion.at_sea(gradient.total.detach()))
                 first = size if first is None else first
-                moving = ~(size <= self.tolerance * first)  # nor is NaN at rest
+                moving = ~(size <= self.tolerance * first)  # NaN has not converged either
                 active = moving if active is None else active & moving
                 if not bool(active.any()):
                     break
             change, carried = self.step(number, x, gradient, carried)
-            change = at_sea(change, sea)
+            change = inversion.at_sea(change)
             x = x + (change if active is None else torch.where(active, change, 0.0))
             taken += 1
         if callback is not None and taken == steps:
-            callback(taken, x.detach(), cost(x, y, operator).detach())
+            callback(taken, x.detach(), inversion.value(x).detach())
         converged = self.tolerance == 0 or (active is not None and not bool(active.any()))
         return Solution(x, taken, converged, means(values))
 
 
-def at_sea(change: Tensor, sea: Tensor | None) -> Tensor:
-    """What changes at sea; nothing does on land."""
-    return change if sea is None else torch.where(sea, change, 0.0)
-
-
-def norm(x: Tensor) -> Tensor:
-    """Length of each element of the batch, shaped to broadcast."""
-    return x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
-
-
 def means(values: list[Tensor]) -> list[float]:
-    """A history: the mean over the batch of what was noted at each iteration."""
+    """Mean over the batch of what was recorded at each iteration."""
     return torch.stack(values).mean(1).tolist() if values else []
 
 

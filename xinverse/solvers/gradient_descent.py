@@ -2,15 +2,13 @@ r"""Gradient descent with a fixed step, plain or learned."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from xinverse.solvers.base import SOLVERS, DescentSolver
-
-if TYPE_CHECKING:
-    from xinverse.variational import CostGradient
+from xinverse.variational import CostGradient
 
 __all__ = ["GradientDescent"]
 
@@ -21,7 +19,7 @@ class GradientDescent(DescentSolver):
 
     .. math:: x^{(k+1)} = x^{(k)} - \alpha_k \nabla_x U(x^{(k)})
 
-    (Fablet, Drumetz and Rousseau 2020, below equation 2). It converges where
+    (Fablet, Drumetz and Rousseau 2020, below equation 2). It converges if
     :math:`\alpha` is below 2 over the largest eigenvalue of the cost's Hessian.
 
     Parameters
@@ -29,12 +27,12 @@ class GradientDescent(DescentSolver):
     step_size : float
         :math:`\alpha`.
     steps : int
-        Iterations, at most.
+        Maximum number of iterations.
     tolerance : float
-        Relative size of the gradient at which an element stops.
+        Gradient, relative to the first, at which an element stops.
     learned : bool
-        One :math:`\alpha_k` for each step, each a parameter (as its logarithm),
-        to be learned by unrolling. Steps beyond those repeat the last one.
+        Train one :math:`\alpha_k` for each step, as its logarithm, in mode
+        ``"unroll"``. Further steps repeat the last one.
 
     Raises
     ------

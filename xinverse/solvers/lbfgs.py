@@ -3,37 +3,26 @@ r"""A quasi-Newton method that remembers a few steps."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from xinverse.linear_systems import dot
-from xinverse.operators.base import Operator
-from xinverse.solvers.base import (
-    SOLVERS,
-    Callback,
-    Solution,
-    VariationalSolver,
-    at_sea,
-    means,
-    norm,
-)
-
-if TYPE_CHECKING:
-    from xinverse.variational import VariationalCost
+from xinverse.linear_systems import Solution, dot, norm
+from xinverse.solvers.base import SOLVERS, Callback, VariationalSolver, means
+from xinverse.variational import Inversion
 
 __all__ = ["LBFGS"]
 
-# Of the line search: the share of the slope that the cost must lose, and the share of it
-# that may be left (Nocedal and Wright 2006, section 3.1, for quasi-Newton directions).
+# Constants of the weak Wolfe conditions: sufficient decrease and curvature (Nocedal and
+# Wright 2006, section 3.1, for quasi-Newton directions).
 DECREASE, CURVATURE = 1e-4, 0.9
 TRIALS = 30
 
-# A step that is shorter is given up where the cost would change by rounding only.
+# A shorter step is given up if the cost would change by rounding only.
 SHORT = 2**-5
 
-# Iterations without a new least cost after which an element rests: what is left is rounding.
+# An element stops after this many iterations without a lower cost: the rest is rounding.
 PATIENCE = 20
 
 
@@ -54,34 +43,34 @@ class LBFGS(VariationalSolver):
 
     .. math:: x^{(k+1)} = x^{(k)} - \alpha_k B_k \nabla_x U(x^{(k)})
 
-    with :math:`B_k` the BFGS approximation of the inverse Hessian made of the
-    last few changes of state and gradient, applied in two loops over them (Liu
+    with :math:`B_k` the BFGS approximation of the inverse Hessian from the last
+    few changes of state and gradient, applied by the two-loop recursion (Liu
     and Nocedal 1989). The step :math:`\alpha_k` is found by bisection until it
     satisfies the weak Wolfe conditions (Lewis and Overton 2013), so that the
-    cost falls and :math:`B_k` stays positive. Where a cost differs by rounding
-    only, its slope decides (Hager and Zhang 2005).
+    cost falls and :math:`B_k` stays positive. If two costs differ by rounding
+    only, the slope decides (Hager and Zhang 2005).
 
-    The usual implementations take the batch for one long vector, with one step
-    and one memory. Here steps, memories and ends are those of each element
-    alone, and none moves once it has converged.
+    The usual implementations treat the batch as one long vector, with one step
+    and one memory. Here each element has its own step and memory, and stays
+    where it is once it has converged.
 
     Parameters
     ----------
     steps : int
-        Iterations, at most. Each evaluates the cost and its gradient once, or a
-        few times where a step has to be searched.
+        Maximum number of iterations. Each evaluates the cost and its gradient
+        once, or a few times if a step has to be searched.
     memory : int
-        Changes that are remembered.
+        Number of changes that are kept.
     tolerance : float
-        An element stops where its gradient is this small beside the first one,
+        An element stops when its gradient is this small relative to the first,
         :math:`\| \nabla U(x^{(k)}) \| \le` ``tolerance``
-        :math:`\| \nabla U(x^{(0)}) \|`; zero goes on until no step lowers the
+        :math:`\| \nabla U(x^{(0)}) \|`; zero continues until no step lowers the
         cost.
 
     Notes
     -----
-    The history is the cost, mean over the batch. Unrolled, the steps
-    :math:`\alpha_k` count as constants, which powers of two are.
+    The history is the cost, mean over the batch. In mode ``"unroll"`` the steps
+    :math:`\alpha_k` are constants: they are powers of two.
     """
 
     def __init__(self, steps: int = 200, memory: int = 10, tolerance: float = 1e-6) -> None:
@@ -92,22 +81,19 @@ class LBFGS(VariationalSolver):
 
     def run(
         self,
-        cost: VariationalCost,
+        inversion: Inversion,
         x0: Tensor,
-        y: Tensor,
-        operator: Operator,
         *,
-        sea: Tensor | None,
         steps: int,
         unroll: bool,
         callback: Callback | None,
     ) -> Solution:
-        """Descend, with the graph of every step where ``unroll`` is True."""
+        """Descend, keeping the graph of every step if ``unroll`` is True."""
 
         def evaluate(x: Tensor, *, graph: bool = False) -> Point:
-            at = cost.gradient(x, y, operator, create_graph=graph)
+            at = inversion.gradient(x, create_graph=graph)
             value = at.value.reshape(-1, *[1] * (x.ndim - 1))
-            return Point(x, value, at_sea(at.total, sea))
+            return Point(x, value, inversion.at_sea(at.total))
 
         def tell(iteration: int, point: Point) -> None:
             if callback is not None:

@@ -12,17 +12,14 @@ Shi et al. 2015).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from xinverse.convolution import Convolution, from_channels, to_channels
+from xinverse.operators.base import Operator
 from xinverse.solvers.base import SOLVERS, DescentSolver
-
-if TYPE_CHECKING:  # a solver takes any cost; only the type is named here
-    from xinverse.operators.base import Operator
-    from xinverse.variational import CostGradient
+from xinverse.variational import CostGradient
 
 __all__ = ["ConvLSTMCell", "LSTMSolver"]
 
@@ -35,13 +32,13 @@ class ConvLSTMCell(nn.Module):
     Parameters
     ----------
     inputs : int
-        Channels that come in.
+        Input channels.
     hidden : int
         Channels of the hidden state and of the cell.
     rank : int
         Axes that are convolved.
     periodic : sequence of bool, optional
-        Which of them close on themselves.
+        Which of them are periodic. Default: none.
     """
 
     def __init__(
@@ -69,19 +66,19 @@ class ConvLSTMCell(nn.Module):
         Parameters
         ----------
         x : Tensor
-            What comes in.
+            Input, ``(batch, inputs, *cells)``.
         state : tuple of Tensor
             Hidden state and cell.
         always : Tensor, optional
-            Added to the gates, ``(batch, 4 * hidden, *cells)``: what does not change
-            from step to step need be convolved only once.
+            Added to the gates, ``(batch, 4 * hidden, *cells)``: the part that is the
+            same at every step, convolved once.
         """
         h, c = state
         gates = self.gates(torch.cat([x, h], 1))
         if always is not None:
             gates = gates + always
-        # All at once, though one of the four is not used: where channels lie last in
-        # memory, parts of them take several times as long as the whole.
+        # All four at once, though one is not used: with channels last in memory, a part of
+        # them takes several times as long as the whole.
         enter, forget, leave, _ = torch.sigmoid(gates).chunk(4, 1)
         c = forget * c + enter * torch.tanh(gates[:, 3 * self.hidden :])
         return leave * torch.tanh(c), c
@@ -91,11 +88,11 @@ class ConvLSTMCell(nn.Module):
 class LSTMSolver(DescentSolver):
     r"""Fixed number of learned descent steps from a background.
 
-    The two halves of the gradient enter side by side, so that the cell sees
-    where the state disagrees with the observations and where with the prior.
-    Because the cost is a sum over cells of a state that was normalised by its
-    own scale, the gradient needs no further normalisation: a step depends
-    neither on the size of the tile nor on the rest of the batch.
+    The two halves of the gradient are separate inputs, so the cell sees where the
+    state disagrees with the observations and where with the prior. The cost is a
+    sum over cells of a normalised state, so the gradient needs no further
+    normalisation: a step depends neither on the size of the tile nor on the rest
+    of the batch.
 
     Parameters
     ----------
@@ -109,19 +106,18 @@ class LSTMSolver(DescentSolver):
     rank : int
         Axes that are convolved: 2 for maps and images, 1 for series.
     channel : int or None
-        Axis of the state that the convolutions take as channels (the batch's is
-        0); None where they see a single channel, as of images.
+        Axis of the state that becomes the channels (the batch is axis 0). None for a
+        single channel, as in images.
     periodic : sequence of bool, optional
-        Which of the convolved axes close on themselves.
+        Which of the convolved axes are periodic. Default: none.
     gain : float
-        :math:`\alpha`, at first, of both halves of the gradient; learned.
+        Initial :math:`\alpha` of both halves of the gradient; learned.
     sees_state : bool
-        Let the cell see the state too. The paper's cell sees the gradient alone, and so
-        knows of a state that fits its observations only what the prior makes of it.
+        Add the state to the inputs. The paper's cell sees the gradient alone.
     sees_coverage : bool
-        Let it see where the state is observed, and how precisely: :math:`H^\top 1`, one
-        or zero for a mask, less where it is weighed by noise. A gradient of zero says
-        that a state fits, or that nothing was seen.
+        Add :math:`H^\top 1` to the inputs: where the state is observed, and how
+        precisely. It is one or zero for a mask, less for noisy observations. Without
+        it, a gradient of zero may mean a perfect fit or no observation.
     """
 
     minimises = False
@@ -143,14 +139,14 @@ class LSTMSolver(DescentSolver):
         inputs = (3 if sees_state else 2) * channels
         self.cell = ConvLSTMCell(inputs, hidden, rank=rank, periodic=periodic)
         self.update = Convolution(hidden, channels, rank=rank, periodic=periodic)
-        # Drawn last: the other weights are the same with it and without.
+        # Initialised last: the other weights are the same with it and without.
         self.coverage = (
             Convolution(channels, 4 * hidden, rank=rank, periodic=periodic)
             if sees_coverage
             else None
         )
-        # Untrained, the solver returns the background, and one that is trained goes on as it
-        # did when it begins to see the coverage.
+        # An untrained solver returns the background, and adding the coverage to a trained
+        # solver leaves its results as they were.
         for layer in (self.update, self.coverage):
             for parameter in () if layer is None else layer.parameters():
                 nn.init.zeros_(parameter)

@@ -233,4 +233,5 @@ def background_and_anomaly(
                 "climatology), a larger tile=, or a mask= that leaves it out."
             )
         level = float(problem.y[observed].mean(dtype="float64"))
-    return level, np.where(observed, problem.y - level, 0.0)
+    # In float64: a level that is large beside the anomaly would take digits from it.
+    return level, np.where(observed, np.subtract(problem.y, level, dtype=np.float64), 0.0)

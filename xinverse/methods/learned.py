@@ -117,8 +117,10 @@ class LearnedMethod(WindowMethod[LearnedOptions]):
         else:
             background_and_anomaly(problem, None)  # refuses a background with holes
             level = float(given[:, problem.sea].mean(dtype="float64"))
-            anomaly = np.where(problem.observed, problem.y - level, 0.0)
-            filled = np.where(problem.sea, given - level, 0.0)
+            # In float64: a level that is large beside the anomaly would take digits from it.
+            y, guess = (np.subtract(v, level, dtype=np.float64) for v in (problem.y, given))
+            anomaly = np.where(problem.observed, y, 0.0)
+            filled = np.where(problem.sea, guess, 0.0)
             first = torch.as_tensor(filled, dtype=torch.float64, device=device)
         found = statistics(problem, anomaly, scales)
         noise = np.zeros(problem.y.shape, np.float32)

@@ -14,6 +14,7 @@ from xinverse.errors import GridError, OptionError, UnitsError, WeightsError
 from xinverse.fields.grid import Grid
 from xinverse.learning.network import FourDVarNet
 from xinverse.methods.problem import Problem
+from xinverse.methods.tile_statistics import anomalies
 from xinverse.methods.windows import window_starts
 from xinverse.osse import observe
 from xinverse.osse.nature import Ocean, nature_runs
@@ -185,8 +186,25 @@ def test_a_level_of_each_day_passes_through(truth, l3):
     raised = ds.assign(ssh=ds.ssh + drift, first_guess=ds.first_guess + drift)
     options = {"noise": 0.02, "variance": 0.01, "background": "first_guess"}
     found, moved = (d.inverse.interpolate("4dvarnet", **options).ssh for d in (ds, raised))
+    # The network is given the same float32 numbers, but for some that lie between two of
+    # them; a level taken out in float32 would change them all, by 2e-8 m, and this by 3e-5.
     np.testing.assert_allclose(moved - drift, found, atol=2e-5)
     assert float(abs(found - background).max()) > 0.01
+
+
+def test_a_large_level_takes_no_digits_from_the_anomaly(rng):
+    """Kelvin in float32: what is left after the level is what float64 would leave."""
+    y = rng.normal(290, 0.1, (4, 5, 6)).astype("float32")
+    y[0, 0, 0] = np.nan
+    grid = Grid(*(np.arange(float(n)) for n in y.shape), False, False)
+    problem = one_source(y, grid)
+    centred = anomalies(problem, None)
+    level, anomaly = centred.background[problem.variable], centred.anomaly
+    assert anomaly.dtype == np.float64
+    seen = np.isfinite(y)
+    np.testing.assert_allclose(anomaly[seen] + level, y[seen].astype("float64"), rtol=1e-14)
+    assert abs(anomaly[seen].mean()) < 1e-12
+    assert anomaly[0, 0, 0] == 0
 
 
 def test_half_of_the_precision_moves_a_map_by_thousandths(l3):

@@ -108,8 +108,10 @@ class LearnedMethod(WindowMethod):
         else:
             background_of(problem, variable, None)  # requires a background without holes
             level = float(given[:, problem.sea].mean(dtype="float64"))
-            anomaly = np.where(problem.observed, problem.y - level, 0.0)
-            filled = np.where(problem.sea, given - level, 0.0)
+            # In float64: a level that is large beside the anomaly would take digits from it.
+            y, guess = (np.subtract(v, level, dtype=np.float64) for v in (problem.y, given))
+            anomaly = np.where(problem.observed, y, 0.0)
+            filled = np.where(problem.sea, guess, 0.0)
             first = torch.as_tensor(filled, dtype=torch.float64, device=device)
             centred = Centred({variable: level}, (anomaly,))
         spread = spread_of(problem, centred, variable, noise=self.noise, variance=self.variance)

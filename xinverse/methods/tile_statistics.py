@@ -200,7 +200,9 @@ def anomalies(problem: Problem, level: float | None) -> Centred:
         seen: Any = background
         if source.operator is not None and isinstance(background, np.ndarray):
             seen = _through(problem, source, background)
-        found.append(np.where(source.observed, source.values - seen, 0.0))
+        # In float64: a level that is large beside the anomaly would take digits from it.
+        about = np.subtract(source.values, seen, dtype=np.float64)
+        found.append(np.where(source.observed, about, 0.0))
     return Centred(backgrounds, tuple(found))
 
 

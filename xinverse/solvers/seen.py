@@ -24,7 +24,7 @@ from torch.nn import functional
 from xinverse.errors import OptionError
 from xinverse.operators.base import Operator
 from xinverse.operators.blur import Blur
-from xinverse.operators.compose import Composition
+from xinverse.operators.base import Composition
 from xinverse.operators.separable import Separable
 
 if TYPE_CHECKING:  # a solver takes any prior; only the types are named here

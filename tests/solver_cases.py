@@ -12,7 +12,7 @@ from tensors import random
 from torch import Tensor, nn
 
 from xinverse.operators import Mask, Operator
-from xinverse.priors import KroneckerGaussian, Prior, ProjectionPrior
+from xinverse.priors import KroneckerGaussian, Prior, ProjectionPrior, TotalVariation
 from xinverse.priors.two_scale import TwoScale
 from xinverse.solvers import (
     LBFGS,
@@ -23,6 +23,7 @@ from xinverse.solvers import (
     GaussianPosterior,
     GradientDescent,
     LSTMSolver,
+    PrimalDual,
     Solution,
     Solver,
     VariationalSolver,
@@ -82,9 +83,13 @@ CELLS = (2, 9)
 
 
 def case_of(
-    solver: VariationalSolver, cost: VariationalCost, dtype: torch.dtype, shape=CELLS
+    solver: VariationalSolver,
+    cost: VariationalCost,
+    dtype: torch.dtype,
+    shape: tuple[int, ...] = CELLS,
+    operator: Operator | None = None,
 ) -> SolverCase:
-    operator = Mask(random(shape) > 0)
+    operator = Mask(random(shape) > 0) if operator is None else operator
 
     def apply(solver: Solver, y: Tensor) -> Tensor:
         return solver(Inversion(cost, operator(y), operator), torch.zeros_like(y)).state
@@ -144,6 +149,13 @@ def lstm(dtype: torch.dtype) -> SolverCase:
     return case_of(*learned(dtype), dtype, shape=(2, 8, 9))
 
 
+def primal_dual(dtype: torch.dtype) -> SolverCase:
+    # Everything is observed: in a gap the minimum of total variation need not be unique.
+    cost = VariationalCost(TotalVariation(), 2.0, 0.5, learned=True)
+    everywhere = Mask(torch.ones(CELLS, dtype=torch.bool))
+    return case_of(PrimalDual(400, 1e-12), cost, dtype, operator=everywhere)
+
+
 SOLVER_CASES: dict[str, Callable[[torch.dtype], SolverCase]] = {
     "adam": adam,
     "conjugate-gradient": conjugate_gradient,
@@ -152,9 +164,12 @@ SOLVER_CASES: dict[str, Callable[[torch.dtype], SolverCase]] = {
     "gradient-descent": gradient_descent,
     "lbfgs": lbfgs,
     "lstm": lstm,
+    "primal-dual": primal_dual,
 }
 VARIATIONAL = [name for name, kind in SOLVERS.items() if issubclass(kind, VariationalSolver)]
 MINIMISERS = [name for name in VARIATIONAL if SOLVERS[name].minimises]
+# Those whose solution satisfies an equation that can be differentiated.
+IMPLICIT = [name for name in VARIATIONAL if name not in ("lstm", "primal-dual")]
 EACH = pytest.mark.parametrize("name", SOLVER_CASES)
 EACH_VARIATIONAL = pytest.mark.parametrize("name", VARIATIONAL)
 EACH_MINIMISER = pytest.mark.parametrize("name", MINIMISERS)

@@ -125,7 +125,7 @@ def other_value(method: Method, option: str, weights: WeightsRef) -> Any:
 @EACH_METHOD
 def test_a_token_tells_every_option(name, weights, monkeypatch):
     if name == "variational":  # the token is a matter of the options, and not of the parts
-        monkeypatch.setattr(find(name), "parts", lambda _: None)
+        monkeypatch.setattr(find(name), "parts", lambda *_: None)
     method = made(name, weights)
     tokens = {tokenize(method.token)}
     for option in fields(method):

@@ -605,7 +605,7 @@ def test_a_name_that_is_gone_is_unknown():
         (
             {"solver_options": {"steps": -1}},
             OptionError,
-            "The solver 'lbfgs' cannot be made .*steps=-1: expected a number of iterations, 0 or more",
+            "The solver 'lbfgs' cannot be made .*steps=-1: expected a number of iter",
         ),
         ({"operator": "blur"}, OptionError, r"operator_options=\{\}: .*kernel"),
         ({"prior_options": [1]}, OptionError, r"prior_options=\[1\]: expected a dictionary"),

@@ -11,8 +11,8 @@ from solver_cases import (
     EACH,
     EACH_MINIMISER,
     EACH_VARIATIONAL,
+    IMPLICIT,
     SOLVER_CASES,
-    VARIATIONAL,
     Bound,
     SolverCase,
     coast,
@@ -189,11 +189,11 @@ def test_no_graph_is_kept_unless_it_is_asked_for(name):
     state = solve(case, x0.requires_grad_(), y).state
     assert not state.requires_grad
     for mode in ("unroll", "implicit"):
-        if mode == "unroll" or name != "lstm":
+        if mode == "unroll" or name in IMPLICIT:
             differentiable = solve(case, x0, y, mode=mode).state
             assert differentiable.requires_grad
             torch.testing.assert_close(differentiable.detach(), state)
-    if name != "lstm":
+    if name in IMPLICIT:
         with torch.no_grad():
             assert not solve(case, x0, y, mode="implicit").state.requires_grad
 
@@ -279,7 +279,7 @@ def converged(name: str) -> SolverCase:
     return case
 
 
-@pytest.mark.parametrize("name", [name for name in VARIATIONAL if name != "lstm"])
+@pytest.mark.parametrize("name", IMPLICIT)
 @pytest.mark.parametrize("land", [False, True], ids=["sea", "land"])
 def test_implicit_gradients_by_finite_differences(name, land):
     """Of the minimum, or of the fixed point: and on land, of the background too."""
@@ -289,7 +289,7 @@ def test_implicit_gradients_by_finite_differences(name, land):
     torch.testing.assert_close(slope, difference, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [name for name in VARIATIONAL if name != "lstm"])
+@pytest.mark.parametrize("name", IMPLICIT)
 def test_implicit_gradients_are_those_of_unrolling_to_the_end(name):
     case = converged(name)
     x0 = random((2, *case.shape), seed=1)
@@ -328,7 +328,7 @@ class Box:
     tensor: Tensor
 
 
-@pytest.mark.parametrize("name", [name for name in VARIATIONAL if name != "lstm"])
+@pytest.mark.parametrize("name", IMPLICIT)
 def test_implicit_memory_does_not_grow_with_the_iterations(name):
     case, x0, y = problem(name)
     case.solver.tolerance = 0.0
@@ -343,9 +343,11 @@ def test_implicit_memory_does_not_grow_with_the_iterations(name):
     assert saved("unroll", 12) > 2 * saved("unroll", 3)
 
 
-def test_what_is_no_minimum_is_not_differentiated_as_one():
-    case, x0, y = problem("lstm")
-    with pytest.raises(ValueError, match="LSTMSolver returns is none: use mode='unroll'"):
+@pytest.mark.parametrize("name", ["lstm", "primal-dual"])
+def test_what_is_no_minimum_is_not_differentiated_as_one(name):
+    case, x0, y = problem(name)
+    text = f"{SOLVERS[name].__name__} does not return one: use mode='unroll'"
+    with pytest.raises(ValueError, match=text):
         solve(case, x0, y, mode="implicit")
 
 

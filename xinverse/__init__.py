@@ -8,6 +8,10 @@ from xinverse.model import Model, load_model
 from xinverse.options import set_options
 from xinverse.points.grid_tracks import grid_tracks
 from xinverse.scores import compare
+from xinverse.verbs.deconvolve import deconvolve
+from xinverse.verbs.denoise import denoise
+from xinverse.verbs.downscale import downscale
+from xinverse.verbs.forecast import forecast
 from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.plan_tiles import plan_tiles
 from xinverse.verbs.train import train
@@ -18,7 +22,11 @@ __all__ = [
     "Model",
     "__version__",
     "compare",
+    "deconvolve",
+    "denoise",
+    "downscale",
     "fetch",
+    "forecast",
     "grid_tracks",
     "interpolate",
     "load_model",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import xarray as xr
 
 from xinverse.fields.summary import summarise
 from xinverse.model import Model
+from xinverse.verbs.deconvolve import deconvolve
+from xinverse.verbs.denoise import denoise
+from xinverse.verbs.downscale import downscale
+from xinverse.verbs.forecast import forecast
 from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.train import train_on as train
 
@@ -51,6 +56,8 @@ class InverseAccessor:
         method: str = "oi",
         *,
         weights: str | os.PathLike[str] | None = None,
+        variables: str | Sequence[str] | None = None,
+        together: bool = False,
         mask: Any = None,
         dims: Mapping[str, Hashable] | None = None,
         background: Any = None,
@@ -66,6 +73,8 @@ class InverseAccessor:
             self._obj,
             method,
             weights=weights,
+            variables=variables,
+            together=together,
             mask=mask,
             dims=dims,
             background=background,
@@ -77,6 +86,35 @@ class InverseAccessor:
             progress=progress,
             **options,
         )
+
+    @_documented_as(denoise)
+    def denoise(  # noqa: D102  documented by the verb
+        self, method: str = "oi", *, noise: float | str | xr.DataArray, **keywords: Any
+    ) -> xr.Dataset | xr.DataArray:
+        return denoise(self._obj, method, noise=noise, **keywords)
+
+    @_documented_as(deconvolve)
+    def deconvolve(  # noqa: D102  documented by the verb
+        self,
+        method: str = "oi",
+        *,
+        psf: float | tuple[float, float] | np.ndarray,
+        angle: float = 0.0,
+        **keywords: Any,
+    ) -> xr.Dataset | xr.DataArray:
+        return deconvolve(self._obj, method, psf=psf, angle=angle, **keywords)
+
+    @_documented_as(downscale)
+    def downscale(  # noqa: D102  documented by the verb
+        self, like: xr.Dataset | xr.DataArray, method: str = "oi", **keywords: Any
+    ) -> xr.Dataset | xr.DataArray:
+        return downscale(self._obj, like, method, **keywords)
+
+    @_documented_as(forecast)
+    def forecast(  # noqa: D102  documented by the verb
+        self, days: float, method: str = "oi", **keywords: Any
+    ) -> xr.Dataset | xr.DataArray:
+        return forecast(self._obj, days, method, **keywords)
 
     @_documented_as(train)
     def train(  # noqa: D102  documented by the verb

@@ -98,35 +98,24 @@ class VariationalCost(nn.Module):
         value = weights[0] * misfit.square().flatten(1).sum(1) + weights[1] * prior
         return CostGradient(value, observation, weights[1] * slope)
 
-    def prox(self, x: Tensor, tau: float | Tensor) -> Tensor:
-        r"""Proximal operator of the prior's term, :math:`\tau \lambda_2 U`.
+    def weights(self, x: Tensor, operator: Operator) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        r"""Weights :math:`\lambda_1, \lambda_2` of the squared misfit and of the prior's cost.
 
         Parameters
         ----------
         x : Tensor
-            State, ``(batch, *state)``.
-        tau : float or Tensor
-            :math:`\tau`, positive; a tensor holds one for each element of the batch.
+            State, ``(batch, *state)``. Here the weights do not depend on it, nor on
+            the operator.
+        operator : Operator
+            H.
 
-        Raises
-        ------
-        ValueError
-            The prior has no proximal operator.
+        Returns
+        -------
+        tuple of Tensor
+            Two numbers, or ``(batch,)`` each.
         """
-        if not self.prior.has_prox:
-            raise ValueError(
-                f"{type(self.prior).__name__} has no proximal operator: use a prior with "
-                "has_prox=True, or a solver that follows the gradient, such as 'lbfgs'."
-            )
-        return self.prior.prox(x, tau * self.prior_weight(x).to(x.dtype))
-
-    def prior_weight(self, x: Tensor) -> Tensor:  # noqa: ARG002  some depend on the state's size
-        r"""Weight :math:`\lambda_2` of the prior's cost of a state."""
-        return self.log_weights.exp()[1]
-
-    def observation_weight(self) -> Tensor:
-        r"""Weight :math:`\lambda_1` of the squared misfit."""
-        return self.log_weights.exp()[0]
+        weights = self.log_weights.exp()
+        return weights[0], weights[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +152,27 @@ class Inversion:
         return self.cost.gradient(x, self.y, self.operator, create_graph=create_graph)
 
     def prox(self, x: Tensor, tau: float | Tensor) -> Tensor:
-        """Proximal operator of the prior's term; see `VariationalCost.prox`."""
-        return self.cost.prox(x, tau)
+        r"""Proximal operator of the prior's term, :math:`\tau \lambda_2 U`.
+
+        Parameters
+        ----------
+        x : Tensor
+            State, ``(batch, *state)``.
+        tau : float or Tensor
+            :math:`\tau`, positive; a tensor holds one for each element of the batch.
+
+        Raises
+        ------
+        ValueError
+            The prior has no proximal operator.
+        """
+        prior = self.cost.prior
+        if not prior.has_prox:
+            raise ValueError(
+                f"{type(prior).__name__} has no proximal operator: use a prior with "
+                "has_prox=True, or a solver that follows the gradient, such as 'lbfgs'."
+            )
+        return prior.prox(x, tau * self.cost.weights(x, self.operator)[1].to(x.dtype))
 
     def at_sea(self, v: Tensor) -> Tensor:
         """``v`` at sea, zero on land."""

@@ -13,7 +13,7 @@ from xinverse.errors import AxesError, DataError
 from xinverse.fields.axes import Axes
 from xinverse.fields.grid import Grid
 
-__all__ = ["Field", "check_values", "refuse_infinite", "to_field"]
+__all__ = ["Field", "check_values", "refuse_infinite", "to_field", "unpacked"]
 
 PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 # These are in packed numbers, so they say nothing true of the unpacked values.
@@ -137,7 +137,7 @@ def to_field(da: xr.DataArray, axes: Axes, grid: Grid) -> Field:
             f"The variable {da.name!r} has the dimensions {da.dims}, without {missing}. "
             "Expected time, y and x; expand_dims makes one."
         )
-    template = _unpack(da)
+    template = unpacked(da)
     dtype = _float_type(template)
     if template.size == 0:
         raise DataError(
@@ -215,7 +215,14 @@ def _locate(field: Field, at: tuple[int, ...]) -> str:
     return ", ".join(words)
 
 
-def _unpack(da: xr.DataArray) -> xr.DataArray:
+def unpacked(da: xr.DataArray) -> xr.DataArray:
+    """The variable's values in its units: decoded if they still carry CF packing.
+
+    Parameters
+    ----------
+    da : DataArray
+        Any variable.
+    """
     if da.dtype.kind not in "iuf" or not any(key in da.attrs for key in PACKING):
         return da
     # The times of a duration variable are not asked for: 'days' may be a unit of the field.

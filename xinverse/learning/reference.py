@@ -108,9 +108,10 @@ class MeanCost(VariationalCost):
             value + weights[1] * prior / cells, observation, weights[1] * slope / cells
         )
 
-    def prior_weight(self, x: Tensor) -> Tensor:
-        r"""Weight :math:`\lambda_2 / n` of the prior's cost of a state."""
-        return super().prior_weight(x) / x[0].numel()
+    def weights(self, x: Tensor, operator: Operator) -> tuple[Tensor, Tensor]:
+        """Weights of the squared misfit and of the prior's cost, means for sums."""
+        weights = self.log_weights.exp()
+        return weights[0] / _counted(x, operator), weights[1] / x[0].numel()
 
 
 class ModulatedDescent(DescentSolver):

@@ -8,6 +8,7 @@ from xinverse.methods import (  # noqa: F401  imported to be registered
     learned,
     oi,
     reference,
+    regularised,
     variational,
 )
 from xinverse.methods.base import METHODS, Method

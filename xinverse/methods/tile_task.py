@@ -15,6 +15,7 @@ from xinverse.fields.field import refuse_infinite
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import Method
 from xinverse.methods.problem import Estimate, Layout, Place, Problem, Source, Wanted
+from xinverse.tiling.cover import SAME_EDGE, cell_edges
 from xinverse.tiling.eager import Covers
 from xinverse.tiling.plan import Tile
 
@@ -181,6 +182,8 @@ class TileTask:
                 found = self._cut(tile, spec, self.covers[str(k)], here)
                 if found is None:  # the tile lies where the source has no cell
                     continue
+                whole = _within(found.grid.y, here.y)[:, None] & _within(found.grid.x, here.x)
+                values = np.where(whole, values, np.nan)
                 sources.append(replace(found, values=values, noise=noise))
             else:
                 values = np.where(wet, values, np.nan)
@@ -210,6 +213,19 @@ class TileTask:
         period = spec.grid.x.size if spec.grid.periodic else None
         cells = _numbered((read[0], read[1], read[2]), spec.grid)
         return replace(spec, grid=grid, cells=cells, period=period)
+
+
+def _within(source: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """Which cells of a source lie on the tile as a whole.
+
+    What a cell saw beyond the tile is not known there, so that it does not count.
+    """
+    if source.size < 2:
+        return np.zeros(source.size, bool)
+    ends, edges = cell_edges(np.sort(state)), cell_edges(np.sort(source))
+    tolerance = SAME_EDGE * float(np.diff(ends).min())
+    inside = (edges[:-1] >= ends[0] - tolerance) & (edges[1:] <= ends[-1] + tolerance)
+    return inside if source[0] < source[-1] else inside[::-1]
 
 
 def _numbers(grid: Grid) -> tuple[Any, ...]:

@@ -207,18 +207,21 @@ class Variational(CostMethod):
         from xinverse.solvers import SOLVERS
 
         named = self.operator is not None
-        operator = self._make("operator", OPERATORS, grid, sea) if named else None
-        prior = self._make("prior", PRIORS, grid, sea)
+        place = {"grid": grid, "sea": sea}
+        operator = self._make("operator", OPERATORS, place) if named else None
+        prior = self._make("prior", PRIORS, place)
         scale = self.length_scale
         usual = {"tikhonov": scale**2, "total-variation": scale}.get(self.prior, 1.0)
         weight = usual if self.prior_weight is None else self.prior_weight
         return operator, prior, weight, self._make("solver", SOLVERS)
 
-    def _make(self, kind: str, registry: Registry[Any], *place: Any) -> Any:
+    def _make(
+        self, kind: str, registry: Registry[Any], place: Mapping[str, Any] | None = None
+    ) -> Any:
         name, given = getattr(self, kind), dict(getattr(self, f"{kind}_options"))
-        make = registry[name].on if place else registry[name]
+        make = registry[name] if place is None else registry[name].on
         try:
-            return make(*place, **given)
+            return make(**{**(place or {}), **given})
         except (TypeError, ValueError) as error:
             raise OptionError(
                 f"The {kind} {name!r} cannot be made with {kind}_options={given!r}: {error}"

@@ -1,5 +1,6 @@
 """H: how the state is observed."""
 
+from xinverse.operators.area_mean import AreaMean
 from xinverse.operators.base import OPERATORS, Composition, Operator
 from xinverse.operators.blur import Blur, gaussian_psf
 from xinverse.operators.coarsen import Coarsen, cell_area
@@ -15,6 +16,7 @@ from xinverse.operators.trajectory import Trajectory
 
 __all__ = [
     "OPERATORS",
+    "AreaMean",
     "Blur",
     "Coarsen",
     "Composition",

@@ -84,7 +84,9 @@ class AreaMean(Operator):
         along_x = overlaps(grid.x, onto.x)
         if sea is not None and not bool(sea.all()):
             return cls(along_y, along_x, sea)
-        return Separable(*(m / m.sum(1, keepdim=True).clamp(min=1e-300) for m in (along_y, along_x)))
+        return Separable(
+            *(m / m.sum(1, keepdim=True).clamp(min=1e-300) for m in (along_y, along_x))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Means of ``(batch, ..., ny, nx)``, as ``(batch, ..., my, mx)``."""

@@ -154,8 +154,8 @@ def difference_options(
     options : mapping
         ``axes`` (-3 is time, -2 is y, -1 is x; default ``(-2, -1)``), and
         ``km_per_day``, the distance that counts like a day (default: 10 km).
-        ``spacing``, ``periodic`` and ``sea``, if given, replace those of the
-        grid. Other options are kept.
+        ``spacing`` and ``periodic``, if given, replace those of the grid. Other
+        options are kept.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def difference_options(
     made.setdefault("periodic", tuple(axis == -1 and grid.periodic for axis in axes))
     # Without land the products are cheaper, and the prox of Tikhonov is exact.
     if sea is not None and not bool(sea.all()):
-        made.setdefault("sea", sea)
+        made["sea"] = sea
     return made
 
 

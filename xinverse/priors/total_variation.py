@@ -120,6 +120,22 @@ class TotalVariation(Prior):
         cells = square / ((square + self.smoothing**2).sqrt() + self.smoothing)
         return cells.flatten(1).sum(1)
 
+    def variation(self, slopes: Tensor) -> Tensor:
+        """Total variation itself, ``(batch,)``, of differences ``(batch, axis, *state)``."""
+        return slopes.square().sum(1).sqrt().flatten(1).sum(1)
+
+    def project_dual(self, q: Tensor, limit: Tensor) -> Tensor:
+        r"""Projection on :math:`|q_i| \le` ``limit``, where the dual variables of TV lie.
+
+        Parameters
+        ----------
+        q : Tensor
+            ``(batch, axis, *state)``.
+        limit : Tensor
+            Positive, broadcasting to ``q``.
+        """
+        return _shorten(q, limit)
+
     def prox(self, x: Tensor, strength: float | Tensor) -> Tensor:
         r"""Denoise by total variation; land stays as it is.
 

@@ -15,6 +15,7 @@ from xinverse.solvers.gaussian_posterior import GaussianPosterior
 from xinverse.solvers.gradient_descent import GradientDescent
 from xinverse.solvers.lbfgs import LBFGS
 from xinverse.solvers.lstm import LSTMSolver
+from xinverse.solvers.primal_dual import PrimalDual
 
 __all__ = [
     "LBFGS",
@@ -27,6 +28,7 @@ __all__ = [
     "GradientDescent",
     "LSTMSolver",
     "LinearConjugateGradient",
+    "PrimalDual",
     "Solution",
     "Solver",
     "VariationalSolver",

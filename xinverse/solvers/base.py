@@ -51,7 +51,7 @@ class VariationalSolver(Solver):
     Attributes
     ----------
     minimises : bool
-        Whether the solution is a minimum of the cost.
+        Whether the gradient of the cost is zero at the solution.
     """
 
     minimises: bool = True
@@ -143,13 +143,13 @@ class VariationalSolver(Solver):
         Raises
         ------
         ValueError
-            The solver does not minimise the cost.
+            The gradient of the cost is not zero at the solutions of this solver.
         """
         if not self.minimises:
             raise ValueError(
-                "mode='implicit' differentiates the minimum of the cost, and what "
-                f"{type(self).__name__} returns is none: use mode='unroll', or a solver that "
-                "minimises."
+                "mode='implicit' differentiates a state where the gradient of the cost is "
+                f"zero, and {type(self).__name__} does not return one: use mode='unroll', or a "
+                "solver that minimises."
             )
         with torch.no_grad():
             solution = self.run(inversion, x0, steps=steps, unroll=False, callback=callback)

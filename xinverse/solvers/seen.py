@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xinverse.errors import OptionError
-from xinverse.operators.base import Operator
+from xinverse.operators.base import Composition, Operator
 from xinverse.operators.blur import Blur
-from xinverse.operators.base import Composition
 from xinverse.operators.separable import Separable
 
 if TYPE_CHECKING:  # a solver takes any prior; only the types are named here

@@ -20,7 +20,20 @@ from xinverse.methods.registry import find
 from xinverse.options import get_option
 from xinverse.weights import describe
 
-__all__ = ["Call", "as_dataset"]
+__all__ = ["COMMON", "Call", "as_dataset"]
+
+# Keywords that every verb shares; all others are the method's own.
+COMMON = (
+    "weights",
+    "mask",
+    "dims",
+    "error",
+    "members",
+    "keep_observed",
+    "tile",
+    "device",
+    "progress",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +156,28 @@ class Call:
             device=device,
             line=history_line(line),
         )
+
+    @classmethod
+    def split(
+        cls,
+        verb: str,
+        ds: xr.Dataset,
+        method: str,
+        keywords: Mapping[str, Any],
+        said: Mapping[str, Any] | None = None,
+    ) -> Call:
+        """As `of`, from common keywords and options in one mapping.
+
+        Parameters
+        ----------
+        verb, ds, method, said
+            As `of`.
+        keywords : mapping
+            Both kinds.
+        """
+        common = {name: value for name, value in keywords.items() if name in COMMON}
+        options = {name: value for name, value in keywords.items() if name not in COMMON}
+        return cls.of(verb, ds, method, options, **common, said=said)
 
 
 def as_dataset(obj: xr.Dataset | xr.DataArray, verb: str) -> xr.Dataset:

@@ -1,0 +1,46 @@
+"""What a result on another grid will look like: labels and chunks, no values."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["on_axes"]
+
+
+def on_axes(da: xr.DataArray, axes: Mapping[Hashable, xr.DataArray]) -> xr.DataArray:
+    """A field of gaps with a variable's name, attributes and kind, on other coordinates.
+
+    Parameters
+    ----------
+    da : DataArray
+        The variable.
+    axes : mapping
+        For some of its dimensions, the new coordinate variable, one-dimensional.
+
+    Returns
+    -------
+    DataArray
+        Of a float dtype. It takes no memory; it is lazy if the variable is, with chunks
+        that grow with the axes. Coordinates along the replaced dimensions are left out.
+    """
+    sizes = {d: axes[d].size if d in axes else n for d, n in da.sizes.items()}
+    kept = {
+        name: coordinate
+        for name, coordinate in da.coords.items()
+        if not set(coordinate.dims) & set(axes)
+    }
+    fresh = {d: (d, axis.to_numpy(), axis.attrs) for d, axis in axes.items()}
+    dtype = da.dtype if da.dtype.kind == "f" else np.dtype("float64")
+    values = np.broadcast_to(np.array(np.nan, dtype), tuple(sizes.values()))
+    template = xr.DataArray(
+        values, dims=tuple(sizes), coords={**kept, **fresh}, name=da.name, attrs=da.attrs
+    )
+    if da.chunks is None:
+        return template
+    lengths = {d: max(c) for d, c in zip(da.dims, da.chunks, strict=True)}
+    for dim, axis in axes.items():
+        lengths[dim] = max(1, lengths[dim] * axis.size // max(da.sizes[dim], 1))
+    return template.chunk(lengths)

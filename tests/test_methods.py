@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "solver_options": {"steps": 3},
     "operator_options": {"unused": 1},
     "passes": 2,
+    "prior_weight": 0.5,
     "rossby_radius": 30.0,
     "resolution": 20.0,
     "noise": 0.1,

@@ -118,8 +118,7 @@ class Call:
         device = check_device(get_option("device") if device is None else device)
         require_device(device)
         chosen = find(method)
-        given = {name: value for name, value in options.items() if value is not None}
-        numbers, companions = _companions(chosen, given, ds)
+        numbers, companions = _companions(chosen, options, ds)
         if chosen.learned:
             numbers["weights"] = describe(weights, chosen.name)
         elif weights is not None:
@@ -225,7 +224,7 @@ def _companions(
                 f"{name} is an array without labels. Give a number, or an xarray.DataArray "
                 "on the dimensions of the field."
             )
-        elif name in method.companions and not is_number(value):
+        elif name in method.companions and value is not None and not is_number(value):
             raise OptionError(
                 f"{name}={value!r}: expected a finite number, an xarray.DataArray, or the name "
                 "of a variable of the dataset."

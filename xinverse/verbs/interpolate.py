@@ -129,7 +129,7 @@ def interpolate(
         "interpolate",
         ds,
         method,
-        {"background": background, **options},
+        options if background is None else {"background": background, **options},
         weights=weights,
         mask=mask,
         dims=dims,

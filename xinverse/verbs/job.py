@@ -197,6 +197,11 @@ def _covers(state: Field, field: Field) -> Covers:
             f"{field.name!r} and the grid that is wanted must both be in degrees, or both in a "
             "length."
         )
+    if here.periodic and not there.periodic:
+        raise GridError(
+            f"The grid that is wanted goes round the globe, and {field.name!r} does not. Select "
+            "its region of the grid first."
+        )
     period = FULL_CIRCLE if there.periodic else None
     x = there.x
     if here.geographic:  # the same turn round the globe

@@ -98,6 +98,10 @@ class TikhonovMethod(_Regularised):
     name: ClassVar[str] = "tikhonov"
     summary: ClassVar[str] = "squared differences, conjugate gradient"
 
+    # Of 0.3 to 100, the best for complete maps with noise of half their deviation, and
+    # within 10 % of the best for maps of which 15 % is seen.
+    weight: float = 10.0
+
     def parts(
         self, grid: LocalGrid, sea: Tensor | None
     ) -> tuple[Operator | None, Prior, float, VariationalSolver]:
@@ -140,6 +144,8 @@ class TotalVariationMethod(_Regularised):
     name: ClassVar[str] = "tv"
     summary: ClassVar[str] = "total variation, primal-dual iterations"
 
+    # As that of Tikhonov: near the best for complete maps, and harmless for gappy ones.
+    weight: float = 30.0
     iterations: int = 20000
     tolerance: float = 1e-3
 

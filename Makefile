@@ -2,30 +2,38 @@
 # make test    style, types, doctests and tests
 # make docs    the documentation, in docs/_build/html
 #
-# Each makes its own virtual environment in .venv at the first run. Settings:
+# make test-oldest   the tests with the oldest supported dependencies, in .venv-oldest
+# make dist          a wheel and an sdist, in dist
+# make smoke         the wheel and the sdist, each tried in an empty environment
+# make constraints-oldest   constraints-oldest.txt, again from pyproject.toml
+#
+# The first three make a virtual environment in .venv at the first run. Settings:
 #   PYTHON=python3.12   the interpreter that .venv is made from (3.11 or newer)
 #   VENV=elsewhere      where the virtual environment goes
+#   OLDEST=elsewhere    where that of test-oldest goes (needs PYTHON=python3.11)
 #   PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 #                       on Linux: PyTorch without CUDA, a tenth of the size
 #   WORKERS=4           processes that share the tests
 
 PYTHON ?= python3
 VENV ?= .venv
+OLDEST ?= .venv-oldest
 PIP_ARGS ?=
 WORKERS ?= 2
 
 PY := $(VENV)/bin/python
 PIP_VERSION := 26.3
 PIP := $(PY) -m pip --disable-pip-version-check
+BUILD_TOOLS := build/tools
 INSTALL := $(PIP) install --quiet $(PIP_ARGS) \
 	--constraint constraints.txt --build-constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test docs format clean
+.PHONY: help demo test docs format clean test-oldest constraints-oldest dist smoke
 
 help:
-	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+	@sed -n '/^$$/q;s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/.demo
 	$(PY) -m xinverse demo
@@ -45,12 +53,38 @@ test: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
 
+test-oldest: $(OLDEST)/.test
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) tests
+
+# PyTorch itself pins the nvidia packages and triton, and its builds without CUDA need none.
+constraints-oldest: $(BUILD_TOOLS)/.done
+	sed -n '/^#/p' constraints-oldest.txt > build/constraints-oldest.txt
+	$(BUILD_TOOLS)/bin/uv pip compile pyproject.toml --quiet --no-header --no-annotate \
+		--extra plot --extra distributed --extra train --group test \
+		--resolution lowest-direct --python-version 3.11 \
+		| grep -vE '^(nvidia-|triton)' >> build/constraints-oldest.txt
+	mv build/constraints-oldest.txt constraints-oldest.txt
+
+dist: $(BUILD_TOOLS)/.done
+	rm -rf dist
+	PIP_BUILD_CONSTRAINT=constraints.txt $(BUILD_TOOLS)/bin/python -m build --outdir dist .
+
+# Outside the source tree, so that it is the installed package that is imported.
+smoke: dist
+	@set -e; for file in dist/*.whl dist/*.tar.gz; do \
+		rm -rf build/smoke; $(PYTHON) -m venv build/smoke; \
+		build/smoke/bin/python -m pip install --quiet $(PIP_ARGS) \
+			--constraint constraints.txt "$$file"; \
+		echo "$$file"; \
+		(cd build/smoke && bin/python -P ../../tests/smoke.py); \
+	done; rm -rf build/smoke
+
 format: $(VENV)/.test
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/api docs/tutorials
+	rm -rf $(VENV) $(OLDEST) build dist docs/_build docs/api docs/tutorials
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # One stamp per kind of installation: made again when what it was made from changes.
@@ -71,4 +105,18 @@ $(VENV)/.test: $(VENV)/.pip pyproject.toml constraints.txt
 
 $(VENV)/.docs: $(VENV)/.pip pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
+$(OLDEST)/.test: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade pip==$(PIP_VERSION)
+	$(OLDEST)/bin/python -m pip install --quiet $(PIP_ARGS) \
+		--constraint constraints-oldest.txt --build-constraint constraints.txt \
+		--editable '.[plot,distributed,train]' --group test
+	@touch $@
+
+$(BUILD_TOOLS)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BUILD_TOOLS)
+	$(BUILD_TOOLS)/bin/python -m pip install --quiet --upgrade pip==$(PIP_VERSION)
+	$(BUILD_TOOLS)/bin/python -m pip install --quiet --constraint constraints.txt --group build
 	@touch $@

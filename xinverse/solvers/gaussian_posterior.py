@@ -28,7 +28,7 @@ from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.priors.factors import along_axes
 from xinverse.priors.kernels import envelope, gaussian
 from xinverse.solvers.base import SOLVERS, Solver
-from xinverse.solvers.seen import Seen, SeenAxes, seen_through
+from xinverse.solvers.seen import Kept, Seen, SeenAxes, seen_through
 
 if TYPE_CHECKING:  # a solver takes any prior; only the type is named here
     from xinverse.operators.base import Operator
@@ -51,7 +51,11 @@ DENSE_GRID_LIMIT = 200
 WHOLE_LIMIT = 3000
 
 # Up to this many modes of the prior, one factor in their space serves the errors of all cells.
-MODES_LIMIT = 3000
+MODES_LIMIT = 4000
+
+# Modes that are left out of that factor raise the variance of the posterior by at most this
+# share, all together. About a third of the modes is kept.
+MODES_SHARE = 2e-3
 
 # Beyond, the error of a cell is computed from the observations whose prior correlation with its
 # block is above this. The others together lower it by less than 1e-3 of the field's standard
@@ -292,14 +296,18 @@ class GaussianPosterior(Solver):
     def error(self, region: Sequence[slice], wanted: Tensor | None = None) -> Tensor:
         r"""Standard deviation of the posterior, :math:`\sqrt{\operatorname{diag} A}`.
 
-        Exact in these cases, tried in this order:
+        Computed in the first of these ways that applies:
 
         1. Every cell observed once with the same noise, a Kronecker prior and a
            separable operator (or none and more than ``WHOLE_LIMIT``
            observations): closed form.
-        2. An operator and at most ``MODES_LIMIT`` modes of the prior, and no more
-           than there are observations: one factor in the space of the modes.
-        3. At most ``WHOLE_LIMIT`` observations: one factor of all of them.
+        2. At most ``WHOLE_LIMIT`` observations and no operator, or a separable
+           one: one factor of all observations.
+        3. At most ``MODES_LIMIT`` modes of the prior that the observations can
+           tell from noise, and fewer than observations, with an operator: one
+           factor in the space of the modes. An upper bound of the effect of the
+           other modes is added; it raises the error by at most 0.1 %.
+        4. At most ``WHOLE_LIMIT`` observations: one factor of all observations.
 
         Beyond, without an operator or with a separable one, cells are taken in
         blocks of about half a correlation scale. Each block uses the
@@ -350,12 +358,13 @@ class GaussianPosterior(Solver):
         plain = type(seen) is Seen
         if self._is_even() and not (plain and few):
             return self._variance_in_closed_form(), _slab(axes, 1)
-        modes = seen.modes
-        if not (plain or self.dense) and modes is not None and modes <= min(count, MODES_LIMIT):
-            return self._variance_by_modes(), _slab(axes, modes)
+        if few and seen.separable:
+            return self._variance_by_factor(), self._block_sizes()
+        kept = None if plain or self.dense else self._kept_modes()
+        if kept is not None and len(kept.numbers) <= min(count, MODES_LIMIT):
+            return self._variance_by_modes(kept), _slab(axes, len(kept.numbers))
         if few:
-            sizes = self._block_sizes() if seen.separable else _slab(axes, count)
-            return self._variance_by_factor(), sizes
+            return self._variance_by_factor(), _slab(axes, count)
         if plain:
             return self._variance_nearby(self._near), self._block_sizes()
         if isinstance(seen, SeenAxes):
@@ -363,14 +372,20 @@ class GaussianPosterior(Solver):
         raise ArithmeticError(self._too_many())
 
     def _too_many(self) -> str:
-        modes = self._seen.modes
-        found = "" if modes is None else f" and {modes} modes of the prior"
-        expected = "" if modes is None else f" or {MODES_LIMIT} modes"
+        kept = self._kept_modes()
+        found = "" if kept is None else f" and {len(kept.numbers)} modes of the prior"
+        expected = "" if kept is None else f" or {MODES_LIMIT} modes"
         return (
             f"The error of {len(self.cells)} observations{found} through an operator would not "
             f"be exact: expected at most {WHOLE_LIMIT} observations{expected}. Give a smaller "
             "tile=."
         )
+
+    def _kept_modes(self) -> Kept | None:
+        """Modes that matter to the error; None without modes or observations."""
+        if self._seen.modes is None or not len(self.noise_variance):
+            return None
+        return self._seen.kept_modes(float(self.noise_variance.min()), MODES_SHARE)
 
     def _is_even(self) -> bool:
         r"""Whether :math:`F^\top H^\top R^{-1} H F` is diagonal and known."""
@@ -390,22 +405,30 @@ class GaussianPosterior(Solver):
 
         return variance
 
-    def _variance_by_modes(self) -> Variance:
-        r""":math:`\operatorname{diag} F N^{-1} F^\top`, N the system in the modes."""
-        shape = self._seen.mode_variance.shape
-        modes, factors = math.prod(shape), self._seen.state_factors
+    def _variance_by_modes(self, kept: Kept) -> Variance:
+        r""":math:`\operatorname{diag} F N^{-1} F^\top`, N the system in the modes kept."""
+        shape, numbers = self._seen.mode_variance.shape, kept.numbers
+        factors = self._seen.state_factors
         system = self._system(self._seen, 1 / self.noise_variance)
-        one = torch.eye(modes, dtype=self.exact.time.dtype, device=self.cells.device)
-        size = max(1, BLOCK_NUMBERS // (4 * math.prod(self.exact.shape)))
-        rows = [system(some.unflatten(1, shape)).flatten(1) for some in one.split(size)]
+        flat = (numbers[:, 0] * shape[1] + numbers[:, 1]) * shape[2] + numbers[:, 2]
+        size = max(1, BLOCK_NUMBERS // (4 * max(math.prod(self.exact.shape), math.prod(shape))))
+        rows = []
+        for some in flat.split(size):
+            one = factors.t.new_zeros(len(some), math.prod(shape))
+            one[torch.arange(len(some), device=one.device), some] = 1
+            rows.append(system(one.unflatten(1, shape)).flatten(1)[:, flat])
         matrix = torch.cat(rows)
         factor = torch.linalg.cholesky((matrix + matrix.T) / 2)
 
         def variance(block: Block) -> Tensor:
-            t, y, x = (f[b] for f, b in zip(factors[:3], block, strict=True))
-            at = torch.einsum("ta,yb,xc->abctyx", t, y, x).reshape(modes, -1)
+            t, y, x = (
+                f[b][:, k] for f, b, k in zip(factors[:3], block, numbers.T, strict=True)
+            )
+            at = torch.einsum("tk,yk,xk->ktyx", t, y, x).reshape(len(numbers), -1)
             at = math.sqrt(self.exact.variance) * at
-            return torch.linalg.solve_triangular(factor, at, upper=False).square().sum(0)
+            left_out = self.exact.variance - at.square().sum(0)
+            found = torch.linalg.solve_triangular(factor, at, upper=False).square().sum(0)
+            return kept.raised * found + kept.left_out * left_out.clamp(min=0)
 
         return variance
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,9 @@ CHUNK = 2**22
 # Modes along y and x whose gain is measured; the gains of the others are interpolated.
 PROBES = 24
 
+# Power iterations for the norm of an operator.
+POWERS = 10
+
 
 @runtime_checkable
 class Factored(Protocol):
@@ -47,6 +50,25 @@ class Factored(Protocol):
     def factors(self) -> Factors: ...
     @property
     def mode_variance(self) -> Tensor: ...
+
+
+class Kept(NamedTuple):
+    r"""Modes of the prior that matter to the error, and the effect of the others.
+
+    The variance of the posterior is at most ``raised`` times that with these modes alone,
+    plus ``left_out`` times the prior variance of the others.
+
+    Attributes
+    ----------
+    numbers : Tensor
+        In t, y and x, ``(k, 3)``.
+    raised, left_out : float
+        Factors of at least 1.
+    """
+
+    numbers: Tensor
+    raised: float
+    left_out: float
 
 
 class Seen(nn.Module):
@@ -106,6 +128,50 @@ class Seen(nn.Module):
     def mode_variance(self) -> Tensor:
         r"""Diagonal of :math:`F^\top G^\top G F`, exact if separable, else estimated."""
         return _factored(self.prior).mode_variance
+
+    def kept_modes(self, noise_variance: float, share: float) -> Kept:
+        r"""Modes that matter to the error.
+
+        Write :math:`\Delta` for the covariance of the modes left out, :math:`\bar A` for
+        the posterior without them and :math:`K` for its gain. A is concave in B, and
+        :math:`K R K^\top \le \bar A`. So, for any :math:`\eta > 0`,
+
+        .. math::
+
+            \bar A \le A \le \bar A + (I - K H) \Delta (I - K H)^\top, \qquad
+            A_{ii} \le \bar A_{ii} \left(1 + (1 + 1 / \eta) \frac{\|G \Delta G^\top\|}{\min R}
+            \right) + (1 + \eta) \Delta_{ii}
+
+        Here :math:`\eta = 1`: what is left out has little variance in the state.
+
+        Parameters
+        ----------
+        noise_variance : float
+            The smallest of R.
+        share : float
+            By how much the error variance may be raised at most.
+        """
+        variance, scale = (
+            _factored(self.prior).mode_variance,
+            noise_variance / self._square_norm(),
+        )
+        kept = variance > share / 2 * scale
+        most = float(variance[~kept].max()) if not bool(kept.all()) else 0.0
+        return Kept(kept.nonzero(), 1 + 2 * most / scale, 2.0)
+
+    def _square_norm(self) -> float:
+        r""":math:`\|G\|^2`, by power iterations from a smooth field, and a margin."""
+        field = self.prior.time.new_ones(1, *self.prior.shape)
+        value = 1.0
+        for _ in range(POWERS):
+            seen = self.see(field)
+            value = float(seen.square().sum() / field.square().sum())
+            field = self._adjoint(seen)
+            field = field / field.norm().clamp(min=1e-30)
+        return max(1.5 * value, 1e-30)
+
+    def _adjoint(self, v: Tensor) -> Tensor:
+        return v
 
     def to_modes(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`F^\top H^\top v` of values ``(batch, m)`` at cells."""
@@ -194,6 +260,18 @@ class SeenAxes(Seen):
             return _gather(self.seen_factors.from_modes(modes), cells)
         return self.seen_factors.from_modes(modes, cells)
 
+    def kept_modes(self, noise_variance: float, share: float) -> Kept:
+        r"""As for any operator, with :math:`\eta` = ``share``.
+
+        The columns of :math:`G F` are orthogonal, so that the norm of
+        :math:`G \Delta G^\top` is the largest variance left out after the operator. Modes that
+        the operator hides may have much variance in the state.
+        """
+        variance = self.mode_variance
+        kept = variance > share**2 / (1 + share) * noise_variance
+        most = float(variance[~kept].max()) if not bool(kept.all()) else 0.0
+        return Kept(kept.nonzero(), 1 + (1 + 1 / share) * most / noise_variance, 1 + share)
+
     def _fills(self, cells: Tensor) -> bool:
         return 4 * len(cells) >= math.prod(self.shape)
 
@@ -275,8 +353,11 @@ class SeenGrid(Seen):
 
     def _back(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`H^\top v`, fields."""
+        return self._adjoint(_scatter(v, cells, self.shape))
+
+    def _adjoint(self, v: Tensor) -> Tensor:
         state = v.new_zeros(1).expand(len(v), *self.prior.shape)
-        return self.operator.adjoint(_scatter(v, cells, self.shape), state)
+        return self.operator.adjoint(v, state)
 
     def spread(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`B H^\top v`, fields ``(batch, nt, ny, nx)``."""

@@ -70,11 +70,11 @@ class TestFiles:
         assert [p.name for p in tmp_path.iterdir()] == [name]
 
     def test_a_name_without_a_format_is_refused(self, sample, tmp_path):
-        with pytest.raises(OptionError, match=r"\.zarr or in \.nc"):
+        with pytest.raises(OptionError, match=r"\.zarr or \.nc"):
             files.write(sample, tmp_path / "map")
 
     def test_nothing_there_is_said(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="There is no"):
+        with pytest.raises(FileNotFoundError, match="does not exist"):
             files.open_lazily(tmp_path / "a.zarr")
 
 

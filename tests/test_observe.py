@@ -130,7 +130,7 @@ def test_numbers_of_days_are_a_clock_too(truth):
     ("change", "error", "match"),
     [
         (lambda t: t.expand_dims(member=2), AxesError, r"isel\(\{'member': 0\}\)"),
-        (lambda t: t.where(t.lat > 90), DataError, "saw no cell of the sea"),
+        (lambda t: t.where(t.lat > 90), DataError, "observed no cell of the sea"),
         (lambda t: t.where(t.lat < 44, np.inf), DataError, "infinite"),
         (lambda t: t.drop_vars("lon"), AxesError, "lon"),
         (

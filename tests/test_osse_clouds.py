@@ -180,7 +180,7 @@ def test_clouds_need_axes():
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"systems": "nadir:4"}, OptionError, "see through"),
+        ({"systems": "nadir:4"}, OptionError, "affect radiometers only"),
         ({"noise": {"jason": 0.1}}, OptionError, "one number"),
         ({"noise": -1.0}, OptionError, "radiometer"),
         ({"clouds": 0.5}, OptionError, "The clouds are a float"),

@@ -138,12 +138,12 @@ def test_a_flow_that_outruns_the_step_writes_nothing(tmp_path):
     [
         ([], {}, "no ocean"),
         ([draw_ocean], {}, "Got a function"),
-        (FAST, {"days": 0}, "days is 0; give a whole number of 1"),
+        (FAST, {"days": 0}, "days is 0. Expected a whole number of 1"),
         (FAST, {"days": 2.5}, "days is 2.5"),
         (FAST, {"spinup": -1}, "spinup is -1"),
         (FAST, {"size": 4}, "size is 4"),
         (FAST, {"block": 0}, "block is 0"),
-        (FAST, {"step": 0.0}, "step is 0.0; give a number of seconds"),
+        (FAST, {"step": 0.0}, "step is 0.0. Expected seconds above 0"),
         (FAST, {"store": "run.nc"}, "end in .zarr"),
     ],
 )

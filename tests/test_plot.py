@@ -174,7 +174,7 @@ class TestComparison:
     def test_what_cannot_be_compared_is_refused(self, height):
         with pytest.raises(OptionError, match="no analysis"):
             plot.comparison(height, height, {})
-        with pytest.raises(OptionError, match="dataset holds 'sla'"):
+        with pytest.raises(OptionError, match="dataset has 'sla'"):
             plot.comparison(height, height, {"A": height.to_dataset(name="sla")})
         with pytest.raises(GridError):
             plot.comparison(height, height, {"A": height.assign_coords(lat=height.lat + 1)})

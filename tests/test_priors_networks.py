@@ -245,5 +245,5 @@ def test_a_bilinear_model_is_of_second_degree():
 def test_a_bilinear_model_that_cannot_be_is_an_error():
     with pytest.raises(ValueError, match="hidden=0: expected 1 or more"):
         BilinearODE(3, 0)
-    with pytest.raises(ValueError, match="a learned model has none to replace"):
+    with pytest.raises(ValueError, match="a learned model has none"):
         BilinearODE(3, 2).tendency(torch.zeros(1, 3), {"rho": torch.tensor(28.0)})

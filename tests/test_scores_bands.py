@@ -113,8 +113,8 @@ def test_mistakes_are_named(three):
     )
     for analysis, given, bands, error, match in (
         (truth, truth, [(65, 20)], OptionError, "shortest"),
-        (truth, truth, [65, 200], OptionError, "no pair"),
-        (truth, truth, [(0, 5)], OptionError, "14.35 to 1600 km"),
+        (truth, truth, [65, 200], OptionError, "not a pair"),
+        (truth, truth, [(0, 5)], OptionError, "14.35 and 1600 km"),
         (wide, wide, [(65, 200)], GridError, "latitude"),
         (truth[:, [0, 1, 3]], truth[:, [0, 1, 3]], [(65, 200)], GridError, "irregular"),
         (0 * truth, 0 * truth, [(65, 200)], DataError, "constant"),

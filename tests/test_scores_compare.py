@@ -150,7 +150,7 @@ def test_dimensions_may_be_named(truth, maps):
     [
         (lambda maps, truth: ({}, truth), OptionError, "empty"),
         (lambda maps, truth: (maps["far"], truth), OptionError, "a DataArray"),
-        (lambda maps, truth: (maps, truth.to_dataset()), OptionError, "one variable"),
+        (lambda maps, truth: (maps, truth.to_dataset()), OptionError, "select a variable"),
         (lambda maps, truth: ({"a": 3.0}, truth), OptionError, "float"),
         (lambda maps, truth: ({"a": xr.Dataset()}, truth), OptionError, "'ssh'"),
         (lambda maps, truth: ({"a": truth[1:]}, truth), GridError, "'time'"),

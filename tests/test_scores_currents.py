@@ -192,7 +192,7 @@ def test_mistakes_are_named():
         scores.geostrophic_currents(height.assign_attrs(units="K"))
     with pytest.raises(UnitsError, match="None"):
         scores.geostrophic_currents(height.drop_attrs())
-    with pytest.raises(OptionError, match="leave it out"):
+    with pytest.raises(OptionError, match="Leave out latitude="):
         scores.geostrophic_currents(height, latitude=40.0)
     with pytest.raises(DataError, match="do not vary"):
         scores.current_scores(height, 0 * height)

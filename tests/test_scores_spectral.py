@@ -178,7 +178,7 @@ def test_rows_with_land_are_left_out(truth):
     sea = slice(33.2, None)
     expected = scores.spectral_scores(analysis.sel(latitude=sea), truth.sel(latitude=sea))
     xr.testing.assert_allclose(found, expected)
-    with pytest.raises(DataError, match="whole rows"):
+    with pytest.raises(DataError, match="complete row"):
         scores.spectral_scores(analysis, truth.where(truth.longitude > -64))
 
 

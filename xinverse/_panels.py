@@ -1,8 +1,8 @@
-"""One panel of a figure: a map cut from a field, its land, its colours, its labels."""
+"""Panels of figures: maps cut from fields, with their land, colours and labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ __all__ = [
     "common_scale",
     "cut",
     "draw",
-    "error_of",
+    "draw_with_errors",
     "find_land",
     "moment",
     "outer_labels",
@@ -36,8 +36,7 @@ __all__ = [
 
 LAND = "0.75"
 WIDTH = 2.9  # of a panel, inches
-# The few cells beyond are drawn in the end colours, which the tips of the colour bar tell.
-WITHIN = 99.5  # per cent
+WITHIN = 99.5  # per cent of the values within the ends of a colour scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Scale:
-    """Colours of one or several maps of the same quantity."""
+    """Colours of maps of one quantity."""
 
     cmap: Any
     low: float
@@ -59,9 +58,9 @@ class Scale:
 
 
 def pyplot() -> Any:
-    """``matplotlib.pyplot``, asked for when something is drawn."""
+    """Import ``matplotlib.pyplot`` when something is drawn."""
     try:
-        import cmocean  # noqa: F401  asked for here, so that it is not missed half-way
+        import cmocean  # noqa: F401  fail before drawing if it is missing
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
@@ -72,7 +71,7 @@ def pyplot() -> Any:
 
 
 def moment(field: xr.DataArray, time: Any) -> Any:
-    """A time of a field: at a position, nearest to a date, or the middle one for None."""
+    """Return the time at a position, nearest to a date, or (for None) in the middle."""
     clock = field[find_axes(field).time]
     if time is None:
         time = clock.size // 2
@@ -85,9 +84,9 @@ def moment(field: xr.DataArray, time: Any) -> Any:
 
 
 def cut(field: xr.DataArray, time: Any) -> Panel:
-    """One map of a field: at a position in time, or the one nearest to a date."""
+    """Cut one map from a field, at a position in time or nearest to a date."""
     if not isinstance(field, xr.DataArray):
-        raise OptionError(f"Got a {type(field).__name__} to draw; a DataArray is expected.")
+        raise OptionError(f"Got a {type(field).__name__} to draw. Expected a DataArray.")
     field = field.squeeze()
     if field.ndim == 2:  # axes are found on three dimensions
         scalars = [name for name, value in field.coords.items() if value.ndim == 0]
@@ -96,7 +95,7 @@ def cut(field: xr.DataArray, time: Any) -> Panel:
     axes = find_axes(field)
     if time is None:
         raise OptionError(
-            f"{field.name!r} has {field.sizes[axes.time]} times; say which to draw with time=."
+            f"{field.name!r} has {field.sizes[axes.time]} times. Choose one with time=."
         )
     grid = make_grid(field, axes)
     if isinstance(time, int):
@@ -104,18 +103,21 @@ def cut(field: xr.DataArray, time: Any) -> Panel:
     else:
         one = field.sel({axes.time: time}, method="nearest")
     if set(one.dims) != {axes.y, axes.x}:
-        raise OptionError(f"{field.name!r} has {field.dims}: take one along the others first.")
+        raise OptionError(
+            f"{field.name!r} has the dimensions {field.dims}. Expected only time, y and x: "
+            "select along the others first."
+        )
     return Panel(one.transpose(axes.y, axes.x).compute(), grid)
 
 
-def error_of(analysis: Panel, truth: Panel) -> Panel:
+def _error_of(analysis: Panel, truth: Panel) -> Panel:
     """Analysis minus truth, with the truth's attributes."""
     error = aligned_error(analysis.field, truth.field)["error"]
     return Panel(error.assign_attrs(truth.field.attrs), truth.grid)
 
 
 def find_land(panels: Sequence[Panel], sea: xr.DataArray | None) -> np.ndarray:
-    """Boolean ``(y, x)``: off the sea or, where nothing tells it, NaN in every map."""
+    """Return where land is, ``(y, x)``: outside the sea. Default: NaN in every map."""
     if sea is not None:
         wet = sea.transpose(*panels[0].field.dims).to_numpy().astype(np.float64)
         return np.asarray(np.nan_to_num(wet) == 0)
@@ -129,7 +131,7 @@ def common_scale(
     signed: bool = False,
     label: str | None = None,
 ) -> Scale:
-    """One scale for several maps: of errors, temperatures, anomalies or other values."""
+    """Choose one scale for several maps, by the kind of quantity."""
     import cmocean.cm as colours
 
     first = panels[0].field
@@ -155,7 +157,7 @@ def common_scale(
 
 
 def with_units(label: str, field: xr.DataArray) -> str:
-    """A label with the units of a variable behind it, where it has any."""
+    """Append the units of a variable, if any, to a label."""
     units = field.attrs.get("units")
     return f"{label} ({units})" if units else label
 
@@ -175,8 +177,27 @@ def draw(ax: PlotAxes, one: Panel, land: np.ndarray, scale: Scale, title: str) -
     return mesh
 
 
+def draw_with_errors(
+    upper: Sequence[PlotAxes],
+    lower: Sequence[PlotAxes],
+    truth: Panel,
+    found: Mapping[str, Panel],
+    land: np.ndarray,
+) -> tuple[tuple[QuadMesh, Scale], tuple[QuadMesh, Scale]]:
+    """Draw maps and, below them, their errors; return a mesh and the scale of both rows."""
+    wrong = [_error_of(one, truth) for one in found.values()]
+    scale = common_scale([truth, *found.values()])
+    off = common_scale(wrong, signed=True, label="analysis − truth")
+    for ax, (title, one) in zip(upper, found.items(), strict=True):
+        mesh = draw(ax, one, land, scale, title)
+    for ax, one in zip(lower, wrong, strict=True):
+        rms = f"{float((one.field**2).mean() ** 0.5):#.2g} {one.field.attrs.get('units', '')}"
+        mesh_off = draw(ax, one, land, off, f"error: rms {rms}".rstrip())
+    return (mesh, scale), (mesh_off, off)
+
+
 def add_bar(mesh: QuadMesh, scale: Scale, axes: Sequence[PlotAxes], **where: Any) -> None:
-    """Draw a colour bar beside some panels, or into an axes given as ``cax``."""
+    """Draw a colour bar next to panels, or into the axes ``cax``."""
     figure = axes[0].figure
     if "cax" not in where:
         where = {"ax": list(axes), "aspect": 22, "pad": 0.02}
@@ -186,7 +207,7 @@ def add_bar(mesh: QuadMesh, scale: Scale, axes: Sequence[PlotAxes], **where: Any
 
 
 def outer_labels(axes: Any) -> None:
-    """Leave the coordinates to the panels at the left and bottom of an array of axes."""
+    """Keep tick labels at the left and bottom of an array of axes only."""
     down, across = axes.shape
     for j, i in np.ndindex(down, across):
         left = not any(ax.axison for ax in axes[j, :i])
@@ -199,7 +220,7 @@ def outer_labels(axes: Any) -> None:
 
 
 def size(down: int, across: int, grid: Grid) -> tuple[float, float]:
-    """Inches of a figure of so many panels, with its colour bar."""
+    """Return the size in inches of a figure with panels and a colour bar."""
     tall = float(np.ptp(grid.y)) / max(float(np.ptp(grid.x)), 1e-9)
     if grid.geographic:
         tall *= _stretch(grid)
@@ -208,7 +229,7 @@ def size(down: int, across: int, grid: Grid) -> tuple[float, float]:
 
 
 def _stretch(grid: Grid) -> float:
-    """Length of a degree of latitude over one of longitude, at the middle of the map."""
+    """Ratio of a degree of latitude to one of longitude, at the middle of the map."""
     return float(1 / max(np.cos(np.deg2rad(0.5 * (grid.y[0] + grid.y[-1]))), 0.1))
 
 

@@ -1,4 +1,4 @@
-"""The figure of a comparison: maps, errors, and what they are in time and by wavelength."""
+"""The figure of a comparison: maps, and errors in space, time and wavelength."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 
 from xinverse._panels import (
     add_bar,
-    common_scale,
     cut,
     draw,
-    error_of,
+    draw_with_errors,
     find_land,
     moment,
     outer_labels,
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["scorecard"]
 
-# Okabe and Ito's, told apart without red or green, and by their dashes in grey.
+# Okabe and Ito's colours for the colour-blind; dashes distinguish the lines in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
-HEIGHT = 2.7  # of the lower panels, inches
+HEIGHT = 2.7  # inches, of the lower panels
 
 
 def scorecard(comparison: Comparison, time: Any = None) -> Figure:
@@ -54,22 +53,14 @@ def scorecard(comparison: Comparison, time: Any = None) -> Figure:
 
 def _draw_maps(figure: Any, comparison: Comparison, whole: Any, when: Any) -> None:
     found = {name: cut(one, when) for name, one in comparison.analyses.items()}
-    wrong = [error_of(one, whole) for one in found.values()]
     land = find_land([whole], None)
-    scale = common_scale([whole, *found.values()])
-    off = common_scale(wrong, signed=True, label="analysis − truth")
     axes = figure.subplots(2, 1 + len(found), squeeze=False)
     axes[1, 0].set_axis_off()
     axes[1, 0].text(0.5, 0.5, _written(when), ha="center", transform=axes[1, 0].transAxes)
-    mesh = draw(axes[0, 0], whole, land, scale, "truth")
-    for ax, (name, one) in zip(axes[0, 1:], found.items(), strict=True):
-        draw(ax, one, land, scale, name)
-    units = comparison.truth.attrs.get("units", "")
-    for ax, one in zip(axes[1, 1:], wrong, strict=True):
-        rms = f"{float((one.field**2).mean() ** 0.5):#.2g} {units}".rstrip()
-        mesh_off = draw(ax, one, land, off, f"error: rms {rms}")
-    add_bar(mesh, scale, list(axes[0]))
-    add_bar(mesh_off, off, list(axes[1]))
+    above, below = draw_with_errors(axes[0, 1:], axes[1, 1:], whole, found, land)
+    draw(axes[0, 0], whole, land, above[1], "truth")
+    add_bar(*above, list(axes[0]))
+    add_bar(*below, list(axes[1]))
     outer_labels(axes)
 
 
@@ -83,7 +74,7 @@ def _draw_series(ax: PlotAxes, comparison: Comparison) -> None:
         locator = AutoDateLocator(minticks=3, maxticks=6)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    else:  # dates of other calendars, which matplotlib does not know
+    else:  # matplotlib does not support dates of other calendars
         clock = make_grid(truth, axes).time
         ax.set_xlabel("days")
     for name, style in _styles(comparison).items():

@@ -1,4 +1,4 @@
-"""Datasets from and to files: opened lazily, written whole or not at all."""
+"""Open datasets lazily, and write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def open_lazily(path: str | os.PathLike[str]) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Nothing but the coordinates has been read.
+        Only the coordinates are loaded.
 
     Raises
     ------
     FileNotFoundError
-        There is nothing at this path.
+        The path does not exist.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"There is no {path}. Give a Zarr store or a NetCDF file.")
+        raise FileNotFoundError(f"{path} does not exist. Give a Zarr store or a NetCDF file.")
     if not path.is_dir():
         return xr.open_dataset(path, chunks={})
     with warnings.catch_warnings():
-        # A local store opens as quickly without consolidated metadata.
+        # Local stores open as fast without consolidated metadata.
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
         return xr.open_zarr(path)
 
@@ -58,31 +58,31 @@ def write(
 ) -> Path:
     """Compute a dataset, chunk by chunk, into a Zarr store or a NetCDF file.
 
-    It is written beside its place under a temporary name and renamed when it is
-    complete, so that what stands at `path` is never half of it.
+    It is written under a temporary name and renamed when it is complete, so that `path` never
+    has an incomplete file.
 
     Parameters
     ----------
     ds : Dataset
-        What to write.
+        The dataset.
     path : path
-        Ends in ``.zarr``, or in ``.nc``.
+        Ends in ``.zarr`` or ``.nc``.
     overwrite : bool
-        Replace what is there.
+        Replace an existing file.
     progress : bool
         Show dask's progress bar.
 
     Returns
     -------
     Path
-        Where it is.
+        `path`.
 
     Raises
     ------
     OptionError
-        The name tells no format.
+        The suffix is unknown.
     FileExistsError
-        Something is there, and `overwrite` is false.
+        `path` exists, and `overwrite` is false.
     """
     path = Path(path)
     with (
@@ -99,33 +99,14 @@ def write(
 
 @contextmanager
 def whole_or_not_at_all(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside a path, and rename what is there when the block ends.
+    """Yield a temporary path to write to, and rename it to `path` when the block ends.
 
-    After an error nothing is left of it, and what stood at the path still stands.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in ``.zarr``, or in ``.nc``.
-    overwrite : bool
-        Replace what is there.
-
-    Yields
-    ------
-    Path
-        Where to write.
-
-    Raises
-    ------
-    OptionError
-        The name tells no format.
-    FileExistsError
-        Something is there, and `overwrite` is false.
+    After an error the temporary files are removed, and `path` is unchanged. Raises as
+    :func:`write`.
     """
     check_target(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside it, not in the system's folder for temporary files: renaming is atomic
-    # within one file system only.
+    # In the same folder, since renaming is atomic only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         whole = Path(folder) / path.name
         yield whole
@@ -136,18 +117,18 @@ def whole_or_not_at_all(path: Path, *, overwrite: bool = False) -> Iterator[Path
 
 @contextmanager
 def without_zarr_warnings() -> Iterator[None]:
-    """Consolidate without a warning: xarray looks for it, whatever the format's version."""
+    """Consolidate metadata without a warning; xarray expects it for all format versions."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
         yield
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuse a target before anything is computed for it."""
+    """Check a target before anything is computed for it."""
     if path.suffix != ZARR and path.suffix not in NETCDF:
-        raise OptionError(f"{path} tells no format: let its name end in .zarr or in .nc.")
+        raise OptionError(f"{path} has an unknown format. Expected a name in .zarr or .nc.")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists. Remove it, or ask to overwrite it.")
+        raise FileExistsError(f"{path} exists. Remove it, or overwrite it (overwrite=True).")
 
 
 def _bar() -> Any:

@@ -1,7 +1,7 @@
-"""Maps, comparisons with a truth, tiles and learning curves, drawn with matplotlib.
+"""Plots of maps, comparisons with a truth, tiles and learning curves.
 
-Colours are cmocean's: perceptually uniform, and readable without red or green.
-Land is grey, a gap is white. Needs ``pip install "xinverse[plot]"``.
+Colour maps are from cmocean. Land is grey, gaps are white. Needs
+``pip install "xinverse[plot]"``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from xinverse._panels import (
     common_scale,
     cut,
     draw,
-    error_of,
+    draw_with_errors,
     find_land,
     moment,
     outer_labels,
@@ -53,16 +53,14 @@ def maps(
     fields : mapping of str to DataArray
         Titles and maps on (y, x), or on (time, y, x) with `time`.
     time : datetime64, str or int, optional
-        Which time to draw: the nearest one, or a position. Not needed where there
-        is only one.
+        A date, whose nearest time is drawn, or a position. Needed for several times.
     sea : DataArray, optional
-        True or 1 on the sea, on (y, x). Without it, a cell that is NaN in every map
-        is land.
+        True or 1 on the sea, on (y, x). Default: cells that are NaN in every map are land.
     limits : tuple of float, optional
-        Ends of the colour scale. By default they follow from the values: symmetric
-        about zero for anomalies, from zero for errors.
+        Ends of the colour scale. Default: from the values; symmetric about zero for anomalies,
+        from zero for errors.
     columns : int, optional
-        Maps in a row, at most four by default.
+        Maps in a row. Default: at most four.
 
     Returns
     -------
@@ -71,15 +69,15 @@ def maps(
     Raises
     ------
     OptionError
-        There is no map, or a field has several times and `time` is not given.
+        There is no map, or a field has several times and `time` is missing.
     AxesError, GridError
-        The axes of a field are not understood.
+        The axes of a field are not recognised.
     ImportError
         matplotlib or cmocean is not installed.
     """
     plt = pyplot()
     if not fields:
-        raise OptionError("There is no map to draw: give {'title': DataArray}.")
+        raise OptionError("There is no map to draw. Expected {'title': DataArray}.")
     panels = {title: cut(field, time) for title, field in fields.items()}
     found = list(panels.values())
     land, scale = find_land(found, sea), common_scale(found, limits)
@@ -106,7 +104,7 @@ def comparison(
     time: Any = None,
     sea: xr.DataArray | None = None,
 ) -> Figure:
-    """Draw truth, observations and analyses, and below each analysis its error.
+    """Draw truth, observations and analyses, with the errors of the analyses below.
 
     Parameters
     ----------
@@ -115,53 +113,45 @@ def comparison(
     observations : DataArray or Dataset
         The same variable with gaps.
     analyses : mapping of str to DataArray or Dataset
-        Their names and maps. Of a dataset, the variable of the truth's name is
-        drawn, and the first ``<name>_error`` found is the predicted error.
+        Names and maps. From datasets, the variable with the truth's name is drawn, and the
+        first ``<name>_error`` as the predicted error.
     time : datetime64, str or int, optional
-        Which time to draw: the nearest one, or a position; the middle one where not
-        given.
+        A date, whose nearest time is drawn, or a position. Default: the middle one.
     sea : DataArray, optional
-        True or 1 on the sea, on (y, x). Without it, NaN in the truth is land.
+        True or 1 on the sea, on (y, x). Default: NaN in the truth is land.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Row one: truth, observations, analyses. Row two: the predicted error, if any,
-        and analysis minus truth, with one symmetric scale and the root mean square.
+        Above: truth, observations, analyses. Below: the predicted error, if any, and analysis
+        minus truth with its root mean square.
 
     Raises
     ------
     OptionError
-        There is no analysis, or a dataset has no variable of the truth's name.
+        There is no analysis, or a dataset has no variable with the truth's name.
     AxesError, GridError
-        The axes of a field are not understood.
+        The axes of a field are not recognised.
     ImportError
         matplotlib or cmocean is not installed.
     """
     plt = pyplot()
     if not analyses:
-        raise OptionError("There is no analysis to compare: give {'name': DataArray}.")
-    # From here on a date of the truth, so that every panel shows the same moment.
+        raise OptionError("There is no analysis to compare. Expected {'name': DataArray}.")
+    # A date of the truth, so that all panels show the same time.
     when = moment(truth, time)
     whole = cut(truth, when)
     seen = cut(variable_of(observations, truth.name), when)
     found = {title: cut(variable_of(a, truth.name), when) for title, a in analyses.items()}
-    wrong = [error_of(one, whole) for one in found.values()]
     land = find_land([whole], sea)
-    scale = common_scale([whole, *found.values()])
-    off = common_scale(wrong, signed=True, label="analysis − truth")
     across = 2 + len(found)
     inches = size(2, across, whole.grid)
     figure, axes = plt.subplots(2, across, figsize=inches, layout="compressed")
-    draw(axes[0, 0], whole, land, scale, "truth")
-    draw(axes[0, 1], seen, land, scale, "observations")
-    for ax, (title, one) in zip(axes[0, 2:], found.items(), strict=True):
-        mesh = draw(ax, one, land, scale, title)
-    for ax, one in zip(axes[1, 2:], wrong, strict=True):
-        rms = f"{float((one.field**2).mean() ** 0.5):#.2g} {truth.attrs.get('units', '')}"
-        mesh_off = draw(ax, one, land, off, f"error: rms {rms}".rstrip())
-    add_bar(mesh, scale, [axes[0, -1]])
-    add_bar(mesh_off, off, [axes[1, -1]])
+    above, below = draw_with_errors(axes[0, 2:], axes[1, 2:], whole, found, land)
+    draw(axes[0, 0], whole, land, above[1], "truth")
+    draw(axes[0, 1], seen, land, above[1], "observations")
+    add_bar(*above, [axes[0, -1]])
+    add_bar(*below, [axes[1, -1]])
     _draw_predicted(axes[1], analyses, f"{truth.name}_error", land, when)
     outer_labels(axes)
     return figure
@@ -177,9 +167,9 @@ def plan(
     plan : Plan
         The tiles.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
+        Where to draw. Default: a new figure.
     tile : tuple of int, optional
-        Position of the highlighted tile along (y, x); the middle one by default.
+        Position of the highlighted tile along (y, x). Default: the middle one.
 
     Returns
     -------
@@ -188,7 +178,7 @@ def plan(
     Raises
     ------
     OptionError
-        There is no such tile.
+        The plan has no such tile.
     ImportError
         matplotlib or cmocean is not installed.
     """
@@ -199,14 +189,14 @@ def plan(
     j, i = (y.count // 2, x.count // 2) if tile is None else tile
     if not (0 <= j < y.count and 0 <= i < x.count):
         raise OptionError(
-            f"There is no tile {tile}; the plan has {y.count} x {x.count} tiles along (y, x)."
+            f"There is no tile {tile}. The plan has {y.count} x {x.count} tiles along (y, x)."
         )
     if ax is None:
         height = min(max(5.5 * y.size / x.size, 2.5), 7.0)
         _, ax = plt.subplots(figsize=(6.5, height + 1.2), layout="compressed")
 
     def box(low_y: float, high_y: float, low_x: float, high_x: float, **style: Any) -> None:
-        # A halo that leaves a periodic grid comes in again on its other side.
+        # A halo beyond a periodic grid continues on its other side.
         for shift in (-x.size, 0, x.size) if x.periodic else (0,):
             corner, width = (low_x + shift, low_y), high_x - low_x
             ax.add_patch(Rectangle(corner, width, high_y - low_y, **style))
@@ -248,15 +238,15 @@ def plan(
 def learning_curve(
     history: Sequence[Mapping[str, float]], ax: PlotAxes | None = None
 ) -> PlotAxes:
-    """Draw the losses of a training against its steps.
+    """Draw training losses against steps.
 
     Parameters
     ----------
     history : sequence of mapping
-        One entry per validation, with ``"step"``, and ``"loss"`` or ``"validation"``
-        or both, as the training loop returns them.
+        From the training loop: one entry per validation, with ``"step"`` and ``"loss"`` or
+        ``"validation"`` or both.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
+        Where to draw. Default: a new figure.
 
     Returns
     -------
@@ -272,7 +262,9 @@ def learning_curve(
     """
     plt = pyplot()
     if not history or any("step" not in row for row in history):
-        raise OptionError("A history is a list of {'step': ..., 'loss': ...}, not empty.")
+        raise OptionError(
+            "The history is empty or has no steps. Expected [{'step': ..., 'loss': ...}, ...]."
+        )
     if ax is None:
         _, ax = plt.subplots(figsize=(6.0, 3.4), layout="compressed")
     lines = (("loss", BLUE, "o", "training"), ("validation", ORANGE, "s", "validation"))
@@ -297,14 +289,14 @@ def _draw_predicted(
     land: np.ndarray,
     time: Any,
 ) -> None:
-    """The first predicted error, below the truth, and its colours in the free place beside."""
+    """Draw the first predicted error below the truth, and its colour bar next to it."""
     row[1].set_axis_off()
     for title, analysis in analyses.items():
         if isinstance(analysis, xr.Dataset) and name in analysis:
             one = cut(analysis[name], time)
             scale = common_scale([one], label="one standard deviation")
             mesh = draw(row[0], one, land, scale, f"predicted error, {title}")
-            beside = row[1].inset_axes((0.04, 0.05, 0.045, 0.9))
-            add_bar(mesh, scale, [row[0]], cax=beside)
+            place = row[1].inset_axes((0.04, 0.05, 0.045, 0.9))
+            add_bar(mesh, scale, [row[0]], cax=place)
             return
     row[0].set_axis_off()

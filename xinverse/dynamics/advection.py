@@ -1,18 +1,17 @@
-r"""A field carried along by a uniform flow."""
+"""Advection of a field by a uniform flow."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from xinverse.dynamics.base import DYNAMICS, Dynamics
+from xinverse.constants import SECONDS_PER_DAY
+from xinverse.dynamics.base import DYNAMICS, Dynamics, Parameters
 from xinverse.dynamics.spectral import wavenumbers
 
 __all__ = ["Advection"]
 
-KM_PER_DAY = 86.4  # a metre per second
+KM_PER_DAY = 1e-3 * SECONDS_PER_DAY  # in a metre per second
 
 
 @DYNAMICS.register("advection")
@@ -26,15 +25,14 @@ class Advection(Dynamics):
     shape : tuple of int
         Cells along y and x.
     spacing : tuple of float
-        Their sides along y and x, in km.
+        Grid spacing along y and x, in km.
     u, v : float
         Eastward and northward velocity in m/s; the parameters ``"u"`` and ``"v"``.
 
     Notes
     -----
-    States are ``(batch, ny, nx)``; time is in days. A step turns the phase of each
-    wave, so that it is exact however long it is; the shortest wave, of two cells,
-    is carried as its neighbours are and so loses some of its height.
+    States are ``(batch, ny, nx)``; time is in days. Steps of any length shift the phase of
+    each wave exactly, except that the two-cell wave loses amplitude.
     """
 
     def __init__(
@@ -56,23 +54,19 @@ class Advection(Dynamics):
     u: Tensor
     v: Tensor
 
-    def _frequency(self, parameters: Mapping[str, Tensor] | None) -> Tensor:
+    def _frequency(self, parameters: Parameters) -> Tensor:
         given = parameters or {}
         u, v = given.get("u", self.u), given.get("v", self.v)
         return KM_PER_DAY * (u * self.k + v * self.ell)
 
-    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    def tendency(self, x: Tensor, parameters: Parameters = None) -> Tensor:
         """Rate of change of states ``(batch, ny, nx)``, per day."""
         slope = -1j * self._frequency(parameters) * torch.fft.rfft2(x)
         return torch.fft.irfft2(slope, s=self.shape)
 
     def forward(
-        self,
-        x: Tensor,
-        dt: float,
-        steps: int = 1,
-        parameters: Mapping[str, Tensor] | None = None,
+        self, x: Tensor, dt: float, steps: int = 1, parameters: Parameters = None
     ) -> Tensor:
-        """States after ``steps`` times ``dt`` days, at once."""
+        """Return the states after ``steps`` times ``dt`` days, in a single step."""
         turned = torch.exp(-1j * (dt * steps) * self._frequency(parameters))
         return torch.fft.irfft2(turned * torch.fft.rfft2(x), s=self.shape)

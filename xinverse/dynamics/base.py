@@ -1,4 +1,4 @@
-r"""What a model of dynamics is: a tendency, and the flow that integrates it."""
+"""Base class of models of dynamics: a tendency, and the flow that integrates it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from xinverse.dynamics.steppers import STEPPERS
 from xinverse.errors import UnknownNameError
 from xinverse.registry import Registry
 
-__all__ = ["DYNAMICS", "Dynamics", "Rescaled"]
+__all__ = ["DYNAMICS", "Dynamics", "Parameters", "Rescaled"]
+
+# Replace those of a model: one value per element of the batch, broadcasting with its state.
+Parameters = Mapping[str, Tensor] | None
 
 
 class Dynamics(nn.Module):
     r"""An autonomous system :math:`dx/dt = f(x; \theta)`, differentiable and batched.
 
-    A subclass writes ``tendency``. Its numbers are buffers, so that the model
-    follows its state to another precision or device.
+    A subclass defines ``tendency``, and keeps its numbers as buffers, so that the model can
+    move to the precision and device of its states.
 
     Parameters
     ----------
     scheme : {"rk4", "heun", "euler"}
-        The time step.
+        Time stepping scheme.
     """
 
     def __init__(self, scheme: str = "rk4") -> None:
@@ -32,7 +35,7 @@ class Dynamics(nn.Module):
             raise UnknownNameError("time step", scheme, STEPPERS)
         self.scheme = scheme
 
-    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    def tendency(self, x: Tensor, parameters: Parameters = None) -> Tensor:
         r"""Rate of change :math:`f(x; \theta)` of states ``(batch, *state)``.
 
         Parameters
@@ -40,33 +43,24 @@ class Dynamics(nn.Module):
         x : Tensor
             States.
         parameters : mapping of str to Tensor, optional
-            Values of the model's parameters in place of its own, one for each
-            element of the batch, shaped to broadcast with ``x``.
+            Replace the parameters of the model: one value per element of the batch,
+            broadcasting with ``x``.
         """
         raise NotImplementedError(f"{type(self).__name__} must define tendency(x).")
 
     def forward(
-        self,
-        x: Tensor,
-        dt: float,
-        steps: int = 1,
-        parameters: Mapping[str, Tensor] | None = None,
+        self, x: Tensor, dt: float, steps: int = 1, parameters: Parameters = None
     ) -> Tensor:
-        """Flow: the states after ``steps`` time steps of ``dt``."""
+        """Return the states after ``steps`` time steps of ``dt``."""
         step = STEPPERS[self.scheme]
         for _ in range(steps):
             x = step(lambda state: self.tendency(state, parameters), x, dt)
         return x
 
     def trajectory(
-        self,
-        x: Tensor,
-        dt: float,
-        times: int,
-        substeps: int = 1,
-        parameters: Mapping[str, Tensor] | None = None,
+        self, x: Tensor, dt: float, times: int, substeps: int = 1, parameters: Parameters = None
     ) -> Tensor:
-        """States at ``times`` times, ``dt`` apart, the first as given.
+        """Return the states at ``times`` times, ``dt`` apart, starting with ``x``.
 
         Returns
         -------
@@ -80,14 +74,14 @@ class Dynamics(nn.Module):
 
 
 class Rescaled(Dynamics):
-    r"""A model of states that were normalised, :math:`z = (x - m) / s`.
+    r"""A model of normalised states, :math:`z = (x - m) / s`.
 
     .. math:: dz/dt = f(m + s z) / s
 
     Parameters
     ----------
     model : Dynamics
-        Of the states as they are.
+        Model of the states x.
     mean, scale : float or Tensor
         :math:`m` and :math:`s`, broadcasting to a state.
     """
@@ -105,18 +99,14 @@ class Rescaled(Dynamics):
     mean: Tensor
     scale: Tensor
 
-    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    def tendency(self, x: Tensor, parameters: Parameters = None) -> Tensor:
         """Rate of change of the normalised states."""
         return self.model.tendency(self.mean + self.scale * x, parameters) / self.scale
 
     def forward(
-        self,
-        x: Tensor,
-        dt: float,
-        steps: int = 1,
-        parameters: Mapping[str, Tensor] | None = None,
+        self, x: Tensor, dt: float, steps: int = 1, parameters: Parameters = None
     ) -> Tensor:
-        """Flow of the model itself, which may know better than to step its tendency."""
+        """Return the states after ``steps`` steps of the wrapped model's own scheme."""
         flown: Tensor = self.model(self.mean + self.scale * x, dt, steps, parameters)
         return (flown - self.mean) / self.scale
 

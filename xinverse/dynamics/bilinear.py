@@ -1,39 +1,37 @@
-r"""A learned model: linear, and products of linear forms of the state."""
+"""A learned model with linear and bilinear terms."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
-from xinverse.dynamics.base import DYNAMICS, Dynamics
+from xinverse.dynamics.base import DYNAMICS, Dynamics, Parameters
 
 __all__ = ["BilinearODE"]
 
 
 @DYNAMICS.register("bilinear")
 class BilinearODE(Dynamics):
-    r"""Tendency of second degree in the state, as that of fluids is.
+    r"""Learned tendency that is quadratic in the state, like that of fluids.
 
     .. math:: f(x) = L x + b + O \, (A x \odot B x)
 
-    (bilinear residual network of Fablet, Ouala and Herzet 2018). It can be any
-    quadratic system whose products it has the rows for: two for `Lorenz63`. States
-    are ``(batch, components)``.
+    (bilinear residual network of Fablet, Ouala and Herzet 2018). It can represent any
+    quadratic system with at most ``hidden`` products; `Lorenz63` has two. States are
+    ``(batch, components)``.
 
     Parameters
     ----------
     components : int
         Length of a state.
     hidden : int
-        Products, the rows of A and B.
+        Number of products: rows of A and B.
     scheme : {"rk4", "heun", "euler"}
-        The time step.
+        Time stepping scheme.
 
     Raises
     ------
     ValueError
-        If ``components`` or ``hidden`` is below 1.
+        ``components`` or ``hidden`` is below 1.
     """
 
     def __init__(self, components: int, hidden: int, scheme: str = "rk4") -> None:
@@ -45,11 +43,11 @@ class BilinearODE(Dynamics):
         self.second = nn.Linear(components, hidden, bias=False)
         self.leave = nn.Linear(hidden, components, bias=False)
 
-    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Rate of change of states ``(batch, components)``; its weights are no parameters."""
+    def tendency(self, x: Tensor, parameters: Parameters = None) -> Tensor:
+        """Rate of change of states ``(batch, components)``; it takes no parameters."""
         if parameters:
             raise ValueError(
-                f"parameters {sorted(parameters)}: a learned model has none to replace; "
-                "change its weights."
+                f"parameters {sorted(parameters)}: a learned model has none. "
+                "Change its weights instead."
             )
         return self.linear(x) + self.leave(self.first(x) * self.second(x))

@@ -1,17 +1,11 @@
-r"""The two systems of Lorenz: three equations of convection, and a ring of weather.
-
-Both are chaotic with their usual parameters, and cheap: what data assimilation
-is tried on first.
-"""
+"""The Lorenz systems of 1963 and 1996: cheap, chaotic test cases of data assimilation."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from xinverse.dynamics.base import DYNAMICS, Dynamics
+from xinverse.dynamics.base import DYNAMICS, Dynamics, Parameters
 
 __all__ = ["Lorenz63", "Lorenz96"]
 
@@ -31,9 +25,9 @@ class Lorenz63(Dynamics):
     Parameters
     ----------
     sigma, rho, beta : float
-        Prandtl number, Rayleigh number over its critical value, aspect ratio.
+        Prandtl number, Rayleigh number relative to its critical value, aspect ratio.
     scheme : {"rk4", "heun", "euler"}
-        The time step.
+        Time stepping scheme.
     """
 
     def __init__(
@@ -47,12 +41,12 @@ class Lorenz63(Dynamics):
     rho: Tensor
     beta: Tensor
 
-    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    def tendency(self, x: Tensor, parameters: Parameters = None) -> Tensor:
         """Rate of change of states ``(batch, 3)``."""
         own = {"sigma": self.sigma, "rho": self.rho, "beta": self.beta}
         sigma, rho, beta = {**own, **(parameters or {})}.values()
         first, second, third = x.unbind(-1)
-        if parameters:  # one value for each state: without the axis of the components
+        if parameters:  # drop the axis of the components
             sigma, rho, beta = (v[..., 0] if v.ndim > 1 else v for v in (sigma, rho, beta))
         return torch.stack(
             [
@@ -66,18 +60,18 @@ class Lorenz63(Dynamics):
 
 @DYNAMICS.register("lorenz-96")
 class Lorenz96(Dynamics):
-    r"""A quantity on a circle of latitude, advected, damped and forced.
+    r"""A quantity on a latitude circle, advected, damped and forced.
 
     .. math:: \dot x_i = (x_{i+1} - x_{i-2}) \, x_{i-1} - x_i + F
 
-    with periodic indices (Lorenz 1996). States are ``(batch, n)``, n at least 4.
+    with periodic indices (Lorenz 1996). States are ``(batch, n)`` with n of at least 4.
 
     Parameters
     ----------
     forcing : float
-        F; the system is chaotic at 8.
+        F; the system is chaotic for 8.
     scheme : {"rk4", "heun", "euler"}
-        The time step.
+        Time stepping scheme.
     """
 
     def __init__(self, forcing: float = 8.0, scheme: str = "rk4") -> None:
@@ -86,7 +80,7 @@ class Lorenz96(Dynamics):
 
     forcing: Tensor
 
-    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    def tendency(self, x: Tensor, parameters: Parameters = None) -> Tensor:
         """Rate of change of states ``(batch, n)``."""
         forcing = (parameters or {}).get("forcing", self.forcing)
         ahead, behind, far = x.roll(-1, -1), x.roll(1, -1), x.roll(2, -1)

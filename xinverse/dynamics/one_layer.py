@@ -1,27 +1,25 @@
-r"""One active quasi-geostrophic layer over a deep ocean at rest: how eddies move a map.
+r"""One active quasi-geostrophic layer over a deep ocean at rest.
 
 .. math::
 
     \partial_t q + J(\psi, q) + U \, \partial_x \nabla^2 \psi + \beta \, \partial_x \psi = 0,
     \qquad q = \nabla^2 \psi - \psi / R_d^2, \qquad \psi = g h / f_0
 
-The model of dynamic interpolation (Ubelmann, Klein and Fu 2015) and of nudging back
-and forth through altimetry (Le Guillou et al. 2021): conservation of potential vorticity by the
-geostrophic flow of the sea surface height h alone. The mean flow U of the layer
-carries relative vorticity only, since its own slope of the interface undoes the
-rest.
+The model of dynamic interpolation (Ubelmann, Klein and Fu 2015) and of back-and-forth nudging
+(Le Guillou et al. 2021): the geostrophic flow of the sea surface height h conserves potential
+vorticity. The mean flow U of the layer advects relative vorticity only, because the slope of
+its interface cancels the advection of the stretching term.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY, SECONDS_PER_DAY
-from xinverse.dynamics.base import DYNAMICS, Dynamics
+from xinverse.dynamics.base import DYNAMICS, Dynamics, Parameters
 from xinverse.dynamics.spectral import two_thirds, wavenumbers
 from xinverse.dynamics.steppers import STEPPERS
 
@@ -39,15 +37,15 @@ class OneLayerQG(Dynamics):
     shape : tuple of int
         Cells along y and x.
     spacing : tuple of float
-        Their sides along y and x, in km.
+        Grid spacing along y and x, in km.
     latitude : float
-        Sets :math:`f_0` and :math:`\beta`, in degrees; not the equator.
+        Sets :math:`f_0` and :math:`\beta`, in degrees; more than 1 degree from the equator.
     rossby_radius : float
         :math:`R_d`, in km.
     drift : float
         U, in m/s; the parameter ``"drift"``.
     scheme : {"rk4", "heun", "euler"}
-        The time step.
+        Time stepping scheme.
 
     Notes
     -----
@@ -67,10 +65,11 @@ class OneLayerQG(Dynamics):
         super().__init__(scheme)
         if not abs(latitude) > 1:
             raise ValueError(
-                f"latitude={latitude:g}: quasi-geostrophy needs rotation, more than 1 degree."
+                f"latitude={latitude:g}: quasi-geostrophy needs rotation. Expected more than 1 "
+                "degree from the equator."
             )
         if not rossby_radius > 0:
-            raise ValueError(f"rossby_radius={rossby_radius:g}: expected kilometres above 0.")
+            raise ValueError(f"rossby_radius={rossby_radius:g}: expected km above 0.")
         ell, k = wavenumbers(shape, (1e3 * spacing[0], 1e3 * spacing[1]))
         phi = math.radians(latitude)
         f0 = 2 * EARTH_ROTATION * math.sin(phi)
@@ -81,7 +80,7 @@ class OneLayerQG(Dynamics):
         def buffer(name: str, value: Tensor | float) -> None:
             self.register_buffer(name, torch.as_tensor(value, dtype=torch.float64))
 
-        # In metres, seconds and per day: tendencies come out per day.
+        # In metres and seconds, except that tendencies are per day.
         buffer("k", k)
         buffer("ell", ell)
         buffer("to_stream", GRAVITY / f0)
@@ -111,22 +110,18 @@ class OneLayerQG(Dynamics):
         advected = SECONDS_PER_DAY * divergence / (self.stretched * self.to_stream)
         return advected + 1j * (self.beta_wave + drift * self.drift_wave) * h
 
-    def _drift(self, parameters: Mapping[str, Tensor] | None) -> Tensor:
+    def _drift(self, parameters: Parameters) -> Tensor:
         return (parameters or {}).get("drift", self.drift)
 
-    def tendency(self, x: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    def tendency(self, x: Tensor, parameters: Parameters = None) -> Tensor:
         """Rate of change of heights ``(batch, ny, nx)``, in metres per day."""
         slope = self._slope(torch.fft.rfft2(x), self._drift(parameters))
         return torch.fft.irfft2(slope, s=self.shape)
 
     def forward(
-        self,
-        x: Tensor,
-        dt: float,
-        steps: int = 1,
-        parameters: Mapping[str, Tensor] | None = None,
+        self, x: Tensor, dt: float, steps: int = 1, parameters: Parameters = None
     ) -> Tensor:
-        """Heights after ``steps`` time steps of ``dt`` days."""
+        """Return the heights after ``steps`` time steps of ``dt`` days."""
         step, drift = STEPPERS[self.scheme], self._drift(parameters)
         h = torch.fft.rfft2(x)
         for _ in range(steps):
@@ -142,7 +137,7 @@ class OneLayerQG(Dynamics):
         return u, v
 
     def energy(self, x: Tensor) -> Tensor:
-        r"""Kinetic and potential energy per mass, mean over the box, in m2/s2.
+        r"""Kinetic plus potential energy per mass, averaged over the box, in m2/s2.
 
         .. math:: \tfrac12 \overline{ |\nabla \psi|^2 + \psi^2 / R_d^2 }
         """

@@ -1,4 +1,4 @@
-r"""Two-layer quasi-geostrophic turbulence, the project's ocean in a box.
+r"""Two-layer quasi-geostrophic turbulence in a doubly periodic box.
 
 .. math::
 
@@ -28,23 +28,23 @@ import torch
 from torch import Tensor, nn
 
 from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
+from xinverse.dynamics.spectral import two_thirds, wavenumbers
 
 __all__ = ["TwoLayerQG"]
 
 
 def _column(value: float | Tensor) -> Tensor:
-    """One number per run, shaped to broadcast over ``(batch, layer, y, x)``."""
+    """Shape one number per run to broadcast over ``(batch, layer, y, x)``."""
     return torch.as_tensor(value, dtype=torch.float64).reshape(-1, 1, 1, 1)
 
 
 class TwoLayerQG(nn.Module):
     r"""Doubly periodic, pseudo-spectral two-layer quasi-geostrophic model.
 
-    Every parameter may be one number or one per run, so that a batch holds
-    several oceans. The advection is dealiased by the two-thirds rule, in which
-    form it conserves energy and enstrophy; the enstrophy that reaches the
-    smallest scales is removed by an exponential spectral filter after each
-    step. Time stepping is the fourth-order Runge-Kutta scheme.
+    Each parameter is one number, or one per run, so that a batch holds several oceans. The
+    advection, dealiased by the two-thirds rule, conserves energy and enstrophy; an exponential
+    spectral filter removes enstrophy at the smallest scales after each step. Time stepping is
+    fourth-order Runge-Kutta.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class TwoLayerQG(nn.Module):
     rossby_radius : float or Tensor
         First baroclinic deformation radius :math:`R_d`, in metres.
     shear : float or Tensor
-        Velocity of the upper layer's mean flow, in m/s.
+        Mean flow of the upper layer, in m/s.
     latitude : float or Tensor
         Sets :math:`f_0` and :math:`\beta`, in degrees.
     drag : float or Tensor
@@ -63,12 +63,12 @@ class TwoLayerQG(nn.Module):
     depth_ratio : float or Tensor
         :math:`\delta = H_1 / H_2`.
     filtered : bool
-        Apply the small-scale filter. Without it the inviscid, dragless model
-        conserves energy up to the error of the time step.
+        Apply the small-scale filter. Without it and drag, the model conserves energy up to
+        the error of the time step.
 
     Notes
     -----
-    The state is the potential vorticity ``(batch, 2, size, size)``, in 1/s.
+    States are potential vorticity ``(batch, 2, size, size)``, in 1/s; time is in seconds.
     """
 
     def __init__(
@@ -91,10 +91,9 @@ class TwoLayerQG(nn.Module):
         f1 = 1 / (_column(rossby_radius) ** 2 * (1 + delta))
         f2 = delta * f1
 
-        k = 2 * math.pi * torch.fft.rfftfreq(size, dtype=torch.float64).reshape(1, 1, 1, -1)
-        ell = 2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64).reshape(1, 1, -1, 1)
+        ell, k = wavenumbers((size, size), (1.0, 1.0))
         square = (k**2 + ell**2) / spacing**2
-        # q = M psi per wavenumber; the 2 x 2 inverse is written out.
+        # q = M psi for each wavenumber, with the 2 x 2 inverse written out.
         determinant = square * (square + f1 + f2)
         determinant[..., 0, 0] = 1.0
         inverse = torch.stack(
@@ -105,11 +104,10 @@ class TwoLayerQG(nn.Module):
             1,
         ) / determinant.unsqueeze(1)
         inverse[..., 0, 0] = 0.0  # the mean stream function is arbitrary
-        # Exponential filter of Arbic & Flierl (2004): 1 up to 0.65 of the largest wavenumber,
-        # which is here the one up to which the two-thirds rule lets the flow carry.
+        # Exponential filter of Arbic & Flierl (2004): 1 up to 0.65 of the largest wavenumber
+        # that the two-thirds rule keeps.
         radius = torch.sqrt(k**2 + ell**2) / (2 * math.pi / 3)
         smooth = torch.exp(-23.6 * (radius - 0.65).clamp(min=0) ** 4 / 0.35**4)
-        keep = (k.abs() < 2 * math.pi / 3) & (ell.abs() < 2 * math.pi / 3)
         layers = torch.tensor([1.0, 0.0], dtype=torch.float64).reshape(1, 2, 1, 1)
         bottom = 1 - layers
 
@@ -120,7 +118,7 @@ class TwoLayerQG(nn.Module):
         buffer("ell", ell / spacing)
         buffer("square", square)
         buffer("inverse", inverse)
-        buffer("keep", keep.to(torch.float64))
+        buffer("keep", two_thirds((size, size)).to(torch.float64))
         buffer("smooth", smooth if filtered else torch.ones_like(smooth))
         buffer("mean_flow", shear * layers)
         buffer("gradient", beta + shear * (f1 * layers - f2 * bottom))
@@ -149,11 +147,10 @@ class TwoLayerQG(nn.Module):
         return torch.fft.irfft2(spectrum, s=(self.size, self.size))
 
     def _stream(self, q_hat: Tensor) -> Tensor:
-        """Stream function's spectrum from the potential vorticity's."""
+        """Spectrum of the stream function from that of the potential vorticity."""
         first, second = q_hat[:, :1], q_hat[:, 1:]
-        psi = self.inverse[:, :, 0] * first + self.inverse[:, :, 1] * second
         # ``inverse`` is (batch, row, column, ky, kx): rows give psi_1 and psi_2.
-        return psi
+        return self.inverse[:, :, 0] * first + self.inverse[:, :, 1] * second
 
     def stream_function(self, q: Tensor) -> Tensor:
         """Stream function ``(batch, 2, y, x)``, in m2/s."""
@@ -179,7 +176,7 @@ class TwoLayerQG(nn.Module):
         return -advection - mean + self.friction * self.square * psi
 
     def forward(self, q: Tensor, dt: float, steps: int = 1) -> Tensor:
-        """State after ``steps`` Runge-Kutta steps of ``dt`` seconds each."""
+        """Return the state after ``steps`` Runge-Kutta steps of ``dt`` seconds."""
         q_hat = torch.fft.rfft2(q)
         for _ in range(steps):
             a = self._tendency(q_hat)

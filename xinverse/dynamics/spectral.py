@@ -1,4 +1,4 @@
-"""Wavenumbers and derivatives of doubly periodic fields."""
+"""Wavenumbers of doubly periodic fields, and interpolation from them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def wavenumbers(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[T
 
 
 def two_thirds(shape: tuple[int, int]) -> Tensor:
-    """Mask of the wavenumbers whose products are free of aliases (Orszag 1971)."""
+    """Mask of the wavenumbers whose products are free of aliasing (Orszag 1971)."""
     ell = torch.fft.fftfreq(shape[0], dtype=torch.float64)[:, None].abs()
     k = torch.fft.rfftfreq(shape[1], dtype=torch.float64)[None]
     return (ell < 1 / 3) & (k < 1 / 3)
 
 
 def interpolation_matrix(points: Tensor, size: int, spacing: float) -> Tensor:
-    """Trigonometric interpolation from a periodic grid to points, exact where they meet.
+    """Trigonometric interpolation from a periodic grid to points; exact at grid points.
 
     Parameters
     ----------
@@ -43,23 +43,17 @@ def interpolation_matrix(points: Tensor, size: int, spacing: float) -> Tensor:
     size : int
         Cells of the grid.
     spacing : float
-        Between them.
+        Grid spacing.
 
     Returns
     -------
     Tensor
-        ``(m, size)``, rows that sum to one.
+        ``(m, size)``; rows sum to one.
     """
     waves = torch.arange(1, (size - 1) // 2 + 1, dtype=torch.float64)
-    angle = (
-        2
-        * math.pi
-        * (
-            points.to(torch.float64)[:, None] / spacing
-            - torch.arange(size, dtype=torch.float64)
-        )
-        / size
-    )
+    offset = points.to(torch.float64)[:, None] / spacing
+    offset = offset - torch.arange(size, dtype=torch.float64)
+    angle = 2 * math.pi * offset / size
     matrix = 1 + 2 * torch.cos(angle[..., None] * waves).sum(-1)
     if size % 2 == 0:
         matrix = matrix + torch.cos(angle * size / 2)

@@ -1,4 +1,4 @@
-r"""Explicit time steps of :math:`dx/dt = f(x)`, by the order of their error.
+r"""Explicit time steps of :math:`dx/dt = f(x)`.
 
 ========== ===== =============================================================
 name       order

@@ -1,4 +1,4 @@
-"""Analysis and truth on the same coordinates, with nothing unfilled."""
+"""Checks that an analysis and a truth share their coordinates and units."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from xinverse.errors import DataError, GridError, OptionError, UnitsError
 
 __all__ = ["aligned_error", "check_alignment", "check_units", "variable_of"]
 
-# Files round coordinates (float32, four decimals): a share of a spacing that is no shift.
-_SAME_WITHIN = 1e-3
+_SAME_WITHIN = 1e-3  # of a spacing: coordinates in files are rounded
 
 
 def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
-    """Check that an analysis can be scored, and subtract the truth.
+    """Subtract the truth from an analysis that can be scored.
 
     Parameters
     ----------
@@ -26,7 +25,7 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``error`` (analysis minus truth) and ``truth``, float64, NaN on land; loaded.
+        ``error`` (analysis minus truth) and ``truth``, float64, NaN on land, in memory.
 
     Raises
     ------
@@ -36,7 +35,7 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
         The truth is NaN everywhere, or the analysis is NaN or infinite where it is not.
     """
     check_alignment(analysis, truth)
-    # Loaded together, so that a dask graph that both share runs once.
+    # Loaded together, so that a shared dask graph runs once.
     both = xr.Dataset(
         {
             "analysis": analysis.variable.transpose(*truth.dims),
@@ -49,18 +48,18 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
     missing = int((sea & ~np.isfinite(found)).sum())
     total = int(sea.sum())
     if not total:
-        raise DataError("The truth is NaN everywhere: there is nothing to score against.")
+        raise DataError("The truth is NaN everywhere. Expected values at sea.")
     if missing:
         raise DataError(
-            f"The analysis is missing or infinite at {missing} of the {total} cells where "
-            "there is a truth: gaps were left unfilled, and leaving them out would flatter it. "
-            "Fill them, or put NaN into the truth where no analysis is expected."
+            f"The analysis is missing or infinite at {missing} of the {total} cells with a "
+            "truth. Gaps left unfilled would improve the scores: fill them, or set the truth "
+            "to NaN where no analysis is expected."
         )
     return xr.Dataset({"error": found - wanted, "truth": wanted})
 
 
 def check_alignment(analysis: xr.DataArray, truth: xr.DataArray) -> None:
-    """Check that an analysis lies on the truth's coordinates, in its units; nothing is loaded.
+    """Check that an analysis has the coordinates and units of the truth, without loading it.
 
     Parameters
     ----------
@@ -70,35 +69,35 @@ def check_alignment(analysis: xr.DataArray, truth: xr.DataArray) -> None:
     Raises
     ------
     GridError
-        Dimensions or coordinates differ; the text names them.
+        Dimensions or coordinates differ.
     UnitsError
-        Both have units, and they differ.
+        Both have units, and these differ.
     OptionError
-        One is no DataArray.
+        One is not a DataArray.
     """
     for what, given in (("analysis", analysis), ("truth", truth)):
         if not isinstance(given, xr.DataArray):
             raise OptionError(
-                f"The {what} is a {type(given).__name__}. Expected a DataArray: take one "
-                "variable, such as ds['ssh']."
+                f"The {what} is a {type(given).__name__}. Expected a DataArray: select "
+                "a variable, such as ds['ssh']."
             )
     check_units(analysis, truth)
     if set(analysis.dims) != set(truth.dims):
         raise GridError(
             f"The analysis has the dimensions {analysis.dims} and the truth {truth.dims}. "
-            "Expected the same ones: rename or select them."
+            "Expected the same: rename or select them."
         )
     for dim in truth.dims:
         _check_coordinate(analysis, truth, dim)
 
 
 def variable_of(found: xr.DataArray | xr.Dataset, name: Hashable | None) -> xr.DataArray:
-    """Take the variable of a name from a dataset; a DataArray is taken as it is.
+    """Select a variable from a dataset; return a DataArray unchanged.
 
     Parameters
     ----------
     found : DataArray or Dataset
-        What a user gave.
+        The object.
     name : hashable, optional
         Name of the truth.
 
@@ -115,8 +114,8 @@ def variable_of(found: xr.DataArray | xr.Dataset, name: Hashable | None) -> xr.D
         return found
     if name not in found:
         raise OptionError(
-            f"The truth is {name!r}, and the dataset holds {', '.join(map(repr, found))}. "
-            "Give the variable itself: dataset['name']."
+            f"The dataset has {', '.join(map(repr, found))}, but not {name!r}, the name of the "
+            "truth. Give the variable itself: dataset['name']."
         )
     return found[name]
 
@@ -132,7 +131,7 @@ def check_units(first: xr.DataArray, second: xr.DataArray) -> None:
     Raises
     ------
     UnitsError
-        Both have units, and they differ.
+        Both have units, and these differ.
     """
     one, two = first.attrs.get("units"), second.attrs.get("units")
     if None not in (one, two) and one != two:
@@ -146,8 +145,8 @@ def _check_coordinate(analysis: xr.DataArray, truth: xr.DataArray, dim: Hashable
     sizes = analysis.sizes[dim], truth.sizes[dim]
     if sizes[0] != sizes[1]:
         raise GridError(
-            f"The analysis has {sizes[0]} values along {dim!r} and the truth {sizes[1]}. Put "
-            f"them on the same coordinates: analysis.sel({dim}=truth[{str(dim)!r}]), or with "
+            f"The analysis has {sizes[0]} values along {dim!r} and the truth {sizes[1]}. "
+            f"Expected the same coordinates: use analysis.sel({dim}=truth[{str(dim)!r}]), or "
             ".interp."
         )
     if dim not in analysis.coords or dim not in truth.coords:
@@ -161,6 +160,6 @@ def _check_coordinate(analysis: xr.DataArray, truth: xr.DataArray, dim: Hashable
         first = int(np.flatnonzero(~np.broadcast_to(same, two.shape))[0])
         raise GridError(
             f"The analysis and the truth differ along {dim!r}, first at position {first}: "
-            f"{one[first]} and {two[first]}. Put them on the same coordinates, such as with "
+            f"{one[first]} and {two[first]}. Expected the same coordinates: use "
             "analysis.interp_like(truth)."
         )

@@ -1,4 +1,4 @@
-"""A gridded L3 dataset: the mean of the points in each cell, their number and their noise."""
+"""Gridded L3 datasets: mean, number and noise of the points in each cell."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def build_l3(
     Parameters
     ----------
     name : str
-        Of the variable; the others are ``<name>_count`` and ``<name>_noise``.
+        Name of the variable; the others are ``<name>_count`` and ``<name>_noise``.
     mean, count, noise : ndarray, shape (nt, ny, nx)
-        NaN, 0 and NaN in gaps. Without noise the dataset has none.
+        NaN, 0 and NaN in gaps. `noise` may be None.
     coords : mapping
         Coordinates of the grid.
     axes : Axes
@@ -42,7 +42,7 @@ def build_l3(
     attrs : mapping
         Attributes of the variable.
     noise_comment : str, optional
-        How the noise was found.
+        How the noise was estimated.
 
     Returns
     -------
@@ -73,20 +73,7 @@ def build_l3(
 
 
 def grid_coordinates(obj: xr.Dataset | xr.DataArray, axes: Axes) -> dict[Any, xr.DataArray]:
-    """Return the coordinates that lie on a grid: those of its axes, masks, scalars.
-
-    Parameters
-    ----------
-    obj : Dataset or DataArray
-        Whose coordinates.
-    axes : Axes
-        Names of its time, y and x dimensions.
-
-    Returns
-    -------
-    dict
-        By name.
-    """
+    """Return the coordinates of an object whose dimensions are among time, y and x."""
     dims = {axes.time, axes.y, axes.x}
     return {
         name: coordinate
@@ -96,21 +83,16 @@ def grid_coordinates(obj: xr.Dataset | xr.DataArray, axes: Axes) -> dict[Any, xr
 
 
 def in_order_of(obj: xr.Dataset | xr.DataArray, result: xr.Dataset, axes: Axes) -> xr.Dataset:
-    """Put the dimensions of a result's variables in the order that an object has them in.
+    """Transpose the variables of a result to the order of dimensions of an object.
 
     Parameters
     ----------
     obj : Dataset or DataArray
-        A dataset's first variable on (time, y, x) counts; without one, nothing changes.
+        The first variable on (time, y, x) of a dataset sets the order, if there is one.
     result : Dataset
-        All its variables lie on (time, y, x).
+        All its variables are on (time, y, x).
     axes : Axes
         Names of the dimensions.
-
-    Returns
-    -------
-    Dataset
-        With its coordinates as they were.
     """
     wanted = {axes.time, axes.y, axes.x}
     arrays = [obj] if isinstance(obj, xr.DataArray) else obj.data_vars.values()
@@ -123,33 +105,26 @@ def in_order_of(obj: xr.Dataset | xr.DataArray, result: xr.Dataset, axes: Axes) 
 
 
 def geographic_grid(obj: xr.Dataset | xr.DataArray, purpose: str) -> tuple[Axes, Grid]:
-    """Find the axes and grid of an object that must be on latitude and longitude.
+    """Find the axes and grid of an object on latitude and longitude.
 
     Parameters
     ----------
     obj : Dataset or DataArray
-        Its data are not touched.
+        Only its labels are read.
     purpose : str
-        What needs latitude and longitude, for the error's text.
-
-    Returns
-    -------
-    axes : Axes
-        Names of the dimensions.
-    grid : Grid
-        Their numbers.
+        What needs latitude and longitude, for the error message.
 
     Raises
     ------
     AxesError, GridError, UnitsError
-        As :func:`xinverse.fields.axes.find_axes` and :func:`xinverse.fields.grid.make_grid`,
-        and where the grid is a projected one.
+        As :func:`xinverse.fields.axes.find_axes` and :func:`xinverse.fields.grid.make_grid`, or
+        the grid is projected.
     """
     axes = find_axes(obj)
     grid = make_grid(obj, axes)
     if not grid.geographic:
         raise GridError(
-            f"The axes {axes.y!r} and {axes.x!r} are lengths; {purpose} needs latitude and "
+            f"The axes {axes.y!r} and {axes.x!r} are lengths, but {purpose} needs latitude and "
             "longitude. Give the grid geographic coordinates (degrees_north, degrees_east)."
         )
     return axes, grid

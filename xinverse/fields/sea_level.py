@@ -1,4 +1,4 @@
-"""The names that sea level goes by."""
+"""Names of sea level variables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import xarray as xr
 
 __all__ = ["SEA_LEVEL", "is_sea_level"]
 
-# Standard names of CF, then the names of variables in products of altimetry and in models.
+# CF standard names, then variable names of altimetry products and models.
 SEA_LEVEL = (
     "sea_surface_height_above_geoid",
     "sea_surface_height_above_sea_level",
@@ -20,7 +20,7 @@ SEA_LEVEL = (
 
 
 def is_sea_level(da: xr.DataArray) -> bool:
-    """Whether a field is sea level, by its standard name or its own.
+    """Return whether a field is sea level, by its standard name or its name.
 
     Parameters
     ----------

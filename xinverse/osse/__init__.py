@@ -1,4 +1,4 @@
-"""Observing-system experiments: nature runs, orbits and what they observe."""
+"""Observing-system simulation experiments: nature runs, orbits and observations."""
 
 from __future__ import annotations
 

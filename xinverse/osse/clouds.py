@@ -1,13 +1,13 @@
-r"""Clouds that form, dissolve and move over a grid.
+r"""Simulated clouds that form, move and dissolve.
 
 A cell is cloudy where a Gaussian random field exceeds a threshold. The field is
 
 .. math:: g(x, t) = \sqrt{2 / K} \sum_{j=1}^{K}
           \cos\left(k_j \cdot (x - u t) + \omega_j t + \varphi_j\right)
 
-with wavenumbers, frequencies and phases drawn at random (Matérn 1960; Rahimi and Recht
-2007), so that its covariance is, in the frame that moves with the wind :math:`u`, a Matérn
-one of smoothness 3/2 in space times a Gaussian one in time,
+with random wavenumbers, frequencies and phases (Matérn 1960; Rahimi and Recht 2007). In the
+frame that moves with the wind :math:`u`, its covariance is a Matérn one of smoothness 3/2 in
+space times a Gaussian one in time,
 
 .. math:: \left(1 + \sqrt 3 \frac{r}{L}\right) e^{-\sqrt 3 r / L} \;
           e^{-t^2 / 2 \tau^2} .
@@ -44,25 +44,24 @@ def cloud_mask(
     time_scale_days: float = 1.5,
     seed: int = 0,
 ) -> xr.DataArray:
-    r"""Draw clouds over a grid.
+    r"""Simulate clouds over a grid.
 
-    They depend on the coordinates and the seed alone, not on the values or chunks of `like`.
+    They depend on the coordinates and the seed only.
 
     Parameters
     ----------
     like : DataArray or Dataset
-        Has the axes of time, y and x; its values are not read.
+        The grid, with axes of time, y and x; only its labels are read.
     cover : float, default 0.6
-        Share of cells and time steps that are cloudy, all taken together; single maps may be
-        clear or overcast.
+        Share of cloudy cells over all time steps; single maps may be clear or overcast.
     speed : float or tuple of float, default 6
-        Velocity of the clouds towards the east and the north, in m/s; one number is eastward.
+        Velocity of the clouds in m/s: eastward, or (eastward, northward).
     scale_km : float, default 250
         Correlation length :math:`L` in space, in km.
     time_scale_days : float, default 1.5
-        Correlation time :math:`\tau` of what moves along, in days.
+        Correlation time :math:`\tau` in the moving frame, in days.
     seed : int, default 0
-        Draws the clouds.
+        Seed of the clouds.
 
     Returns
     -------
@@ -72,22 +71,22 @@ def cloud_mask(
     Raises
     ------
     AxesError, GridError, UnitsError
-        If the axes of time, y and x are not understood.
+        The axes of time, y and x are not recognised.
     OptionError
-        If the cover is not between 0 and 1, a scale is not positive, or the speed is not one
-        or two finite numbers.
+        The cover is not between 0 and 1, a scale is not positive, or the speed is not one or
+        two finite numbers.
 
     Notes
     -----
-    Kilometres are those of a plane that touches the globe at the middle of the grid: a box of
-    some tens of degrees at most, and the clouds do not join up round the globe.
+    Distances are those of a plane tangent to the globe at the middle of the grid, for regions
+    of at most some tens of degrees. Clouds are not periodic around the globe.
     """
     wind = _check(cover, speed, scale_km, time_scale_days)
     axes = find_axes(like)
     y, x, days = _plane(make_grid(like, axes))
     random = np.random.default_rng([seed, 3])
-    # A normal vector over the root of a gamma number is one of Student's t, the spectrum of
-    # the Matérn covariance: nu = 3/2 is the half of its degrees of freedom.
+    # The spectrum of the Matérn covariance is Student's t with 2 nu = 3 degrees of freedom: a
+    # normal vector divided by the square root of a gamma variate.
     spread = np.sqrt(random.gamma(1.5, 1 / 1.5, WAVES)) * scale_km
     kx, ky = random.standard_normal((2, WAVES)) / spread
     turning = random.standard_normal(WAVES) / time_scale_days - kx * wind[0] - ky * wind[1]
@@ -122,24 +121,23 @@ def cloud_mask(
 def _check(
     cover: float, speed: float | tuple[float, float], scale: float, time_scale: float
 ) -> Floats:
-    """The wind in km a day."""
+    """Return the wind in km per day."""
     if not 0 <= cover <= 1:
-        raise OptionError(f"The cover of clouds is {cover}; give their share, from 0 to 1.")
+        raise OptionError(f"The cover of clouds is {cover}. Expected a share from 0 to 1.")
     for name, value in (("scale_km", scale), ("time_scale_days", time_scale)):
         if not value > 0:
-            raise OptionError(f"{name} is {value}; give a number above 0.")
+            raise OptionError(f"{name} is {value}. Expected a number above 0.")
     wind = np.atleast_1d(np.asarray(speed, dtype=np.float64))
     wind = np.append(wind, 0.0) if wind.shape == (1,) else wind
     if wind.shape != (2,) or not np.isfinite(wind).all():
         raise OptionError(
-            f"The speed of clouds is {speed!r}; give m/s towards the east, or the two of "
-            "(east, north)."
+            f"The speed of clouds is {speed!r}. Expected m/s eastward, or (east, north)."
         )
     return wind * KM_PER_DAY
 
 
 def _plane(grid: Grid) -> tuple[Floats, Floats, Floats]:
-    """Positions in km and times in days; zero does not depend on the grid's extent in time."""
+    """Return positions in km and times in days."""
     y, x = grid.y.astype(np.float64), grid.x.astype(np.float64)
     if grid.geographic:
         middle = cos(radians(0.5 * float(y.min() + y.max())))
@@ -148,7 +146,7 @@ def _plane(grid: Grid) -> tuple[Floats, Floats, Floats]:
 
 
 def _above(field: NDArray[np.float32], cover: float) -> NDArray[np.bool_]:
-    """The highest values, as many as the cover asks for."""
+    """Mark the highest values, so that their share is the cover."""
     number = round(cover * field.size)
     if number == 0:
         return np.zeros(field.shape, dtype=bool)

@@ -1,4 +1,4 @@
-"""Nature runs: simulated oceans whose truth is known everywhere."""
+"""Nature runs: simulated oceans."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from xinverse.constants import (
 
 __all__ = ["Ocean", "daily_heights", "draw_ocean", "label_heights", "nature_runs"]
 
-# A deformation radius is resolved by so many grid spacings, or its eddies do not grow.
+# Grid spacings that must fit into a deformation radius for its eddies to grow.
 CELLS_A_RADIUS = 1.4
-COARSEST_KM = 18.0  # above, draw_ocean counts on a grid that is twice as fine
+COARSEST_KM = 18.0  # above it, draw_ocean assumes a grid twice as fine
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Ocean:
     rossby_radius_km : float
         First baroclinic deformation radius, in km.
     shear : float
-        Velocity of the upper layer's mean flow, in m/s.
+        Mean flow of the upper layer, in m/s.
     latitude : float
-        Latitude of the box's centre, in degrees north.
+        Latitude of the centre of the box, in degrees north.
     drag : float
         Linear bottom drag, in 1/s.
     depth_ratio : float
-        Depth of the upper layer over that of the lower.
+        Depth of the upper layer divided by that of the lower.
     """
 
     spacing_km: float = 12.0
@@ -53,19 +53,18 @@ class Ocean:
 
     @property
     def refinement(self) -> int:
-        """Cells of the simulation along each side of one of the grid.
+        """Cells of the simulation along each side of a grid cell.
 
-        The smallest whole number by which the deformation radius spans 1.4 cells.
+        The smallest whole number for which 1.4 cells fit into the deformation radius.
         """
         return max(ceil(CELLS_A_RADIUS * self.spacing_km / self.rossby_radius_km - 1e-9), 1)
 
 
 def draw_ocean(seed: int, spacing_km: tuple[float, float] = (8.0, 18.0)) -> Ocean:
-    r"""Draw an ocean at random, so that a model trained on many is not trained on one.
+    r"""Draw the parameters of an ocean at random, to train on a variety of oceans.
 
-    The shear follows from the criticality :math:`\xi = F_2 U / \beta`: below 1
-    the mean flow is stable in the lower layer, far above it the eddies grow
-    without a likeness to the ocean's.
+    The shear follows from the criticality :math:`\xi = F_2 U / \beta`: below 1 the mean flow is
+    stable in the lower layer, and far above 1 eddies grow unrealistically strong.
 
     Parameters
     ----------
@@ -77,10 +76,9 @@ def draw_ocean(seed: int, spacing_km: tuple[float, float] = (8.0, 18.0)) -> Ocea
     Returns
     -------
     Ocean
-        Deformation radius 16-34 km (never below 1.4 grid spacings or, where these are above
-        18 km, below 1.4 spacings of a grid that is twice as fine: then :func:`simulate`
-        refines), criticality 1 to 1.6, latitude 25-50 degrees, drag 0.8e-7 to 1.6e-7 1/s,
-        depth ratio 0.2-0.3.
+        Deformation radius 16-34 km and at least 1.4 grid spacings (or 1.4 spacings of a grid
+        twice as fine, for spacings above 18 km: :func:`simulate` then refines), criticality 1
+        to 1.6, latitude 25-50 degrees, drag 0.8e-7 to 1.6e-7 1/s, depth ratio 0.2-0.3.
     """
     rng = np.random.default_rng(seed)
     spacing = rng.uniform(*spacing_km)
@@ -117,9 +115,9 @@ def nature_runs(
     oceans : sequence of Ocean
         One box each; they are integrated as one batch.
     days : int
-        Length of what is returned, in days.
+        Length of the result, in days.
     spinup : int
-        Days of turbulence discarded before it.
+        Days to discard before it.
     size : int
         Cells along each side of the doubly periodic box.
     seed : int
@@ -132,13 +130,13 @@ def nature_runs(
     Returns
     -------
     list of xarray.DataArray
-        ``ssh`` in metres on ``(time, latitude, longitude)``, one per ocean.
-        A box is laid on the sphere with the scale that is true at its centre.
+        ``ssh`` in metres on ``(time, latitude, longitude)``, one per ocean. The box is placed
+        on the sphere with distances that are exact at its centre.
 
     Raises
     ------
     FloatingPointError
-        If the flow outruns the time step within a day.
+        The flow becomes too fast for the time step within a day.
     """
     seeds = [seed + 1000 * i for i in range(len(oceans))]
     heights = daily_heights(
@@ -166,21 +164,21 @@ def daily_heights(
     oceans : sequence of Ocean
         One box each.
     seeds : sequence of int
-        Of the initial potential vorticity, one for each ocean.
+        Seed of the initial potential vorticity of each ocean.
     days, spinup, size, step, progress
         As in :func:`nature_runs`.
     refinement : int
-        Cells of the simulation along each side of a cell, over which its height is averaged.
+        Cells of the simulation along each side of a grid cell, whose heights are averaged.
 
     Yields
     ------
     ndarray of float32, shape (oceans, size, size)
-        Metres; the days of the spin-up are left out.
+        Metres, after the spin-up.
 
     Raises
     ------
     FloatingPointError
-        If the flow outruns the time step within a day.
+        The flow becomes too fast for the time step within a day.
     """
     import torch
 
@@ -210,7 +208,7 @@ def daily_heights(
             courant = float(model.courant(state, SECONDS_PER_DAY / steps).max())
         if not courant < 1.35:
             raise FloatingPointError(
-                f"Courant number {courant:.2f} on day {day}, below 1.35 expected: "
+                f"Courant number {courant:.2f} on day {day}. Expected less than 1.35: "
                 f"start with a shorter step than {step:g} s."
             )
         steps = max(steps, ceil(steps * courant / 0.9))
@@ -229,21 +227,21 @@ def _days(count: int, progress: bool) -> Iterator[int]:
 def label_heights(
     height: NDArray[np.floating], ocean: Ocean, first_day: int = 0
 ) -> xr.DataArray:
-    """Lay a box on the sphere, with the scale that is true at its centre.
+    """Place a box on the sphere, with distances that are exact at its centre.
 
     Parameters
     ----------
     height : ndarray, shape (days, size, size)
         Metres.
     ocean : Ocean
-        Whose it is.
+        Its parameters.
     first_day : int
-        Days from 2000-01-01 to the first.
+        Days from 2000-01-01 to the first height.
 
     Returns
     -------
     DataArray
-        ``ssh`` on (time, latitude, longitude), with the ocean's parameters as attributes.
+        ``ssh`` on (time, latitude, longitude), with the parameters as attributes.
     """
     offset = (np.arange(height.shape[1]) - (height.shape[1] - 1) / 2) * ocean.spacing_km
     latitude = ocean.latitude + offset / KM_PER_DEGREE

@@ -1,4 +1,4 @@
-"""Observe a simulated truth as altimeters or a radiometer would: the OSSE's L3."""
+"""Simulate the observations of altimeters and radiometers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class _Samples:
-    """What one satellite measured over the sea."""
+    """Measurements of one satellite at sea."""
 
     sighting: Sighting
     sea: NDArray[np.bool_]
@@ -44,51 +44,51 @@ def observe(
     swath_error: SwathError | None = None,
     clouds: Clouds | None = None,
 ) -> xr.Dataset:
-    r"""Sample a complete field along orbits, or between clouds: gridded L3 with gaps.
+    r"""Sample a complete field along orbits, or between clouds, to gridded L3 with gaps.
 
-    Each sample is the truth of its nearest cell and time step plus white noise of standard
-    deviation :math:`s`; a cell holds the mean of the :math:`n` samples that fall in it during
-    the time step, with noise :math:`s / \sqrt{n}`. A radiometer has one sample in every cell
-    and time step that no cloud hides.
+    Each sample is the truth at its nearest cell and time step plus white noise of standard
+    deviation :math:`s`. A cell holds the mean of its :math:`n` samples of the time step, with
+    noise :math:`s / \sqrt{n}`. A radiometer has one sample in every cloud-free cell and time
+    step.
 
     Parameters
     ----------
     truth : xarray.DataArray
-        Field on (time, latitude, longitude) in any order; NaN is land and never seen.
+        Field on (time, latitude, longitude) in any order; NaN is land.
     systems : str or sequence of str, optional
         ``"nadir:N"`` (N altimeters of jason, sentinel3a, saral, sentinel3b, cryosat, then the
         same interleaved) or names in :data:`xinverse.osse.ORBITS`, such as ``"swot"``
-        (nadir and two 50-km swaths). By default ``("nadir:4",)``, or none between clouds.
+        (nadir and two 50-km swaths). Default: ``("nadir:4",)`` without clouds.
     noise : float or mapping of str to float, default 0.02
-        Standard deviation of the white noise of one sample, in the units of `truth`; a mapping
-        gives it by orbit name.
+        Standard deviation of the white noise of a sample, in the units of `truth`; or a mapping
+        from orbit names to it.
     seed : int, default 0
-        Draws the satellites' positions, the noise and the clouds.
+        Seed of the positions of satellites, the noise and the clouds.
     swath_error : SwathError, optional
-        Error along the swaths, added to their samples; ``SwathError()`` is what SWOT may have.
-        ``<name>_noise`` leaves it out, as a mean over samples does not make it smaller.
+        Correlated error along the swaths; ``SwathError()`` has the size expected for SWOT. It
+        is not part of ``<name>_noise``, since averaging samples does not reduce it.
     clouds : DataArray of bool or mapping, optional
-        Where and when a radiometer sees nothing (True), on the grid of `truth`; or the options
-        of :func:`xinverse.osse.cloud_mask`, such as ``{"cover": 0.5}``.
+        True where clouds hide the sea from a radiometer, on the grid of `truth`; or options of
+        :func:`xinverse.osse.cloud_mask`, such as ``{"cover": 0.5}``.
 
     Returns
     -------
     xarray.Dataset
-        On the grid of `truth`: the variable with gaps, ``<name>_count`` and
-        ``<name>_noise``. In memory, whatever `truth` is.
+        On the grid of `truth`, in memory: the variable with gaps, ``<name>_count`` and
+        ``<name>_noise``.
 
     Raises
     ------
     AxesError, GridError, UnitsError
-        If the axes of time, latitude and longitude are not understood, or there are others; if
-        a truth with an error in metres is not in metres.
+        The axes of time, latitude and longitude are not recognised, or there are others; or
+        `swath_error` is given and `truth` is not in metres.
     OptionError, UnknownNameError
-        If an observing system, the noise or an option of the clouds is not understood, if
-        systems and clouds are both given, or a swath's error without a swath.
+        An observing system, the noise or an option of the clouds is invalid; systems and clouds
+        are both given; or `swath_error` is given without a swath.
     MaskError
-        If the clouds are not boolean or not on the grid of `truth`.
+        The clouds are not boolean or not on the grid of `truth`.
     DataError
-        If no cell of the sea is seen.
+        No cell of the sea is observed.
     """
     if clouds is not None:
         return between_clouds(truth, systems, clouds, noise, seed, swath_error)
@@ -116,28 +116,28 @@ def track_points(
     seed: int = 0,
     swath_error: SwathError | None = None,
 ) -> xr.Dataset:
-    """Sample a complete field along orbits: points along the tracks, not gridded.
+    """Sample a complete field along orbits, to points along the tracks.
 
-    With the same seed, :func:`observe` holds the same samples.
+    They are the samples that :func:`observe` averages for the same seed.
 
     Parameters
     ----------
     truth : xarray.DataArray
-        Field on (time, latitude, longitude) in any order; NaN is land and never seen.
+        Field on (time, latitude, longitude) in any order; NaN is land.
     systems : str or sequence of str, default ("nadir:4",)
         As in :func:`observe`.
     noise : float or mapping of str to float, default 0.02
         As in :func:`observe`.
     seed : int, default 0
-        Draws the satellites' positions and the noise.
+        Seed of the positions of satellites and the noise.
     swath_error : SwathError, optional
         As in :func:`observe`.
 
     Returns
     -------
     xarray.Dataset
-        Along ``point``, in the order of time: the variable, and coordinates ``time``,
-        ``latitude``, ``longitude``, ``satellite`` (name), ``pass`` (number in its cycle),
+        Along ``point``, sorted by time: the variable, and coordinates ``time``, ``latitude``,
+        ``longitude``, ``satellite`` (name), ``pass`` (number in its cycle),
         ``cross_track_distance`` (km from nadir, positive to the left of the flight) and
         ``noise`` (standard deviation of the white noise, in the units of the variable).
 
@@ -196,7 +196,7 @@ def _sample(
     seed: int,
     swath_error: SwathError | None,
 ) -> tuple[xr.DataArray, Axes, list[_Samples]]:
-    """The field in canonical order, its axes, and what each satellite measures."""
+    """Return the field on (time, y, x), its axes, and the samples of each satellite."""
     field, axes, grid = read_field(truth)
     data = field.to_numpy()
     random = np.random.default_rng([seed, 1])
@@ -215,8 +215,8 @@ def _sample(
         samples.append(_Samples(one, sea, values[sea], deviation))
     if not any(one.values.size for one in samples):
         raise DataError(
-            f"{', '.join(systems)} saw no cell of the sea in {grid.shape[0]} time steps of "
-            f"{name_of(truth)!r}. Give more altimeters, more days or a larger domain."
+            f"{', '.join(systems)} observed no cell of the sea in {grid.shape[0]} time steps "
+            f"of {name_of(truth)!r}. Give more altimeters, more days or a larger region."
         )
     return field, axes, samples
 
@@ -226,12 +226,12 @@ def _check_swath_error(
 ) -> None:
     if all(one.orbit.swath_km is None for one in satellites):
         raise OptionError(
-            f"{', '.join(systems)} has no swath, and swath_error was given. Add one, such as "
+            f"swath_error was given, but {', '.join(systems)} has no swath. Add one, such as "
             '"swot", or leave swath_error out.'
         )
     units = truth.attrs.get("units", "m")
     if not same_units(units, "m"):
         raise UnitsError(
-            f"{name_of(truth)!r} is in {units!r}, and the error of a swath in metres. Convert "
-            'the truth to "m".'
+            f"{name_of(truth)!r} is in {units!r}, but the swath error in metres. Convert the "
+            'truth to "m".'
         )

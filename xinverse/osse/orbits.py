@@ -1,22 +1,22 @@
 r"""Ground tracks of repeat orbits.
 
-A satellite on a circular orbit of inclination :math:`i` closes its ground track after
-:math:`N` revolutions, in which the Earth turns :math:`D` times under the precessing
-orbital plane (:math:`D` nodal days). With the argument of latitude
+The ground track of a satellite on a circular orbit of inclination :math:`i` closes after
+:math:`N` revolutions, while the Earth turns :math:`D` times relative to the precessing orbital
+plane (:math:`D` nodal days). With the argument of latitude
 
 .. math:: u(t) = 2\pi N \left(\frac{t}{T} + \varphi\right)
 
-(:math:`T` the repeat cycle, :math:`\varphi` the phase), the point below it is
+(:math:`T` the repeat cycle, :math:`\varphi` the phase), the point below the satellite is
 
 .. math::
     \sin\text{lat} &= \sin i \sin u \\
     \text{lon} &= \text{lon}_0 + \operatorname{atan2}(\cos i \sin u, \cos u)
                   - \frac{D}{N} u
 
-so the precession of the node is inside :math:`D/N` and the track closes exactly.
-The Earth is a sphere and the orbit a circle: against one cycle of the real reference mission
-the ``jason`` track is 0.14 degree off (root mean square; 0.27 at most), nearly all of it the
-difference of geocentric and geodetic latitude, and the pattern of tracks is the true one.
+so :math:`D/N` includes the precession of the node, and the track closes exactly. The Earth is a
+sphere and the orbit a circle: compared with one cycle of the real reference mission, the
+``jason`` track is off by 0.14 degrees (root mean square; at most 0.27), mostly the difference
+between geocentric and geodetic latitude. The pattern of tracks is correct.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from xinverse.errors import OptionError, UnknownNameError
 
 __all__ = ["ORBITS", "GroundTrack", "Orbit", "find_orbit", "ground_track"]
 
-_BLOCK = 1_000_000  # points worked on at once: bounds the memory of long global tracks
+_BLOCK = 1_000_000  # points at once: bounds the memory of long global tracks
 
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.float64]
@@ -41,24 +41,24 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Orbit:
-    """A circular repeat orbit and what its altimeter sees.
+    """A circular repeat orbit and the swath of its altimeter.
 
     Parameters
     ----------
     name : str
         Key in :data:`ORBITS`.
     altitude_km : float
-        Mean altitude; it enters no formula (the repeat cycle fixes the track).
+        Mean altitude, for information only: the repeat cycle determines the track.
     inclination_deg : float
-        Angle between orbital plane and equator; above 90 the orbit is retrograde.
+        Angle between orbital plane and equator; above 90 for retrograde orbits.
     repeat_days : float
         Length of the repeat cycle in solar days.
     revolutions : int
         Revolutions in a repeat cycle.
     nodal_days : int
-        Turns of the Earth under the orbital plane in a repeat cycle.
+        Turns of the Earth relative to the orbital plane in a repeat cycle.
     swath_km : tuple of float, optional
-        Nearest and farthest distance from nadir seen on both sides, km.
+        Distances from nadir between which both sides are measured, km.
     swath_step_km : float
         Spacing of swath samples across the track, km.
     """
@@ -84,13 +84,13 @@ class Orbit:
             return np.zeros(1)
         near, far = self.swath_km
         number = max(round((far - near) / self.swath_step_km), 1)
-        # Centres of cells of the swath: its two edges are edges of samples.
+        # Samples are cell centres; the edges of the swath are cell edges.
         side = near + (np.arange(number) + 0.5) * (far - near) / number
         return np.concatenate([-side[::-1], [0.0], side])
 
 
-# Repeat cycles in solar days, revolutions and nodal days as the missions publish them.
-# Sun-synchronous planes turn once a year, so there a nodal day is a solar day.
+# Repeat cycles in solar days, revolutions and nodal days, as published by the missions.
+# Sun-synchronous planes turn once a year, so that nodal days are solar days.
 ORBITS: dict[str, Orbit] = {
     orbit.name: orbit
     for orbit in (
@@ -106,16 +106,16 @@ ORBITS: dict[str, Orbit] = {
 
 @dataclass(frozen=True, eq=False)
 class GroundTrack:
-    """Points below a satellite, in the order of time.
+    """Points below a satellite, sorted by time.
 
     Parameters
     ----------
     time : ndarray, shape (points,)
-        Days, on the clock of `start` and `end`.
+        Days, from the same origin as `start` and `end`.
     latitude, longitude : ndarray, shape (points,)
         Degrees north; degrees east within [-180, 180).
     pass_number : ndarray of int64, shape (points,)
-        Half revolution within the cycle, 1 to twice the revolutions; ascending when odd.
+        Half revolution within the cycle, from 1; odd ones ascend.
     cycle : ndarray of int64, shape (points,)
         Repeat cycles completed since time 0 (minus the phase).
     offset_km : ndarray, shape (points,)
@@ -131,22 +131,12 @@ class GroundTrack:
 
 
 def find_orbit(orbit: str | Orbit) -> Orbit:
-    """Return the orbit of that name.
-
-    Parameters
-    ----------
-    orbit : str or Orbit
-        Name in :data:`ORBITS`; an orbit is returned as it is.
-
-    Returns
-    -------
-    Orbit
-        Of that name.
+    """Return an orbit by its name in :data:`ORBITS`; an `Orbit` is returned unchanged.
 
     Raises
     ------
     UnknownNameError
-        If :data:`ORBITS` has no such name.
+        The name is unknown.
     """
     if isinstance(orbit, Orbit):
         return orbit
@@ -165,47 +155,46 @@ def ground_track(
     node_longitude: float = 0.0,
     box: Box | None = None,
 ) -> GroundTrack:
-    """Fly an orbit and return what it passes over.
+    """Return the points that a satellite measures.
 
     Parameters
     ----------
     orbit : str or Orbit
         Name in :data:`ORBITS`, or an orbit of your own.
     start, end : float
-        Days on any clock; samples lie at ``start + k * step_s``, `end` left out.
+        Days from any origin; samples lie at ``start + k * step_s``, before `end`.
     step_s : float, default 1
         Seconds between samples (1 Hz, 6 to 7 km).
     phase : float, default 0
-        Fraction of the repeat cycle already flown at time 0.
+        Fraction of the repeat cycle completed at time 0.
     node_longitude : float, default 0
-        Degrees east of the ascending node at which a cycle begins.
+        Longitude of the ascending node at which a cycle begins, in degrees east.
     box : tuple of float, optional
-        ``(south, north, west, east)`` in degrees; only points inside it are returned, and
-        only passes over its latitudes are computed.
+        ``(south, north, west, east)`` in degrees: return only points inside it.
 
     Returns
     -------
     GroundTrack
-        In the order of time; all samples across the track at each time.
+        Sorted by time, with all samples across the track at each time.
 
     Raises
     ------
     UnknownNameError
-        If there is no orbit of that name.
+        The orbit is unknown.
     OptionError
-        If `end` is before `start`, `step_s` is not positive, or the box is upside down.
+        `end` is before `start`, `step_s` is not positive, or the box has south above north.
     """
     orbit = find_orbit(orbit)
     if not (np.isfinite(start) and np.isfinite(end) and end >= start):
         raise OptionError(
-            f"A track from day {start} to day {end} has no length; give finite days with "
-            "start <= end."
+            f"The track goes from day {start} to day {end}. Expected finite days with start <= "
+            "end."
         )
     if not step_s > 0:
-        raise OptionError(f"step_s is {step_s}; give the seconds between samples, above 0.")
+        raise OptionError(f"step_s is {step_s}. Expected seconds above 0.")
     if box is not None and not box[0] <= box[1]:
         raise OptionError(
-            f"The box {box} has its south above its north; give (south, north, west, east)."
+            f"The box {box} has south above north. Expected (south, north, west, east)."
         )
     parts = [
         _points(orbit, time, phase, node_longitude, box)
@@ -217,7 +206,7 @@ def ground_track(
 
 
 def _nadir_box(orbit: Orbit, box: Box | None) -> Box | None:
-    """Widen a box so that the nadir of every swath sample inside it is kept."""
+    """Widen a box by the swath, to keep the nadir of each sample inside it."""
     if box is None or orbit.swath_km is None:
         return box
     margin = orbit.swath_km[1] / KM_PER_DEGREE
@@ -227,7 +216,7 @@ def _nadir_box(orbit: Orbit, box: Box | None) -> Box | None:
 def _times(
     orbit: Orbit, start: float, end: float, step_s: float, phase: float, box: Box | None
 ) -> Iterator[Floats]:
-    """Yield blocks of sample times at which the nadir lies between the box's latitudes."""
+    """Yield blocks of sample times with the nadir between the latitudes of the box."""
     step = step_s / SECONDS_PER_DAY
     number = int(np.ceil((end - start) / step - 1e-9))
     rate = 2.0 * orbit.revolutions / orbit.repeat_days  # half revolutions a day
@@ -240,7 +229,7 @@ def _times(
     if box is not None:
         top = np.sin(np.deg2rad(orbit.inclination_deg))
         sines = np.clip(np.sin(np.deg2rad(box[:2])) / top, -1.0, 1.0)
-        slack = 1e-9  # rounding must not lose a point; the exact test comes later
+        slack = 1e-9  # for rounding; the exact test comes later
         low = max(np.arcsin(sines[0]) / np.pi - slack, -0.5)
         high = min(np.arcsin(sines[1]) / np.pi + slack, 0.5)
     south_first = half % 2 == 0
@@ -262,8 +251,8 @@ def _times(
 def _points(
     orbit: Orbit, time: Floats, phase: float, node_longitude: float, box: Box | None
 ) -> GroundTrack:
-    """Positions at the given times, all samples across the track, inside the box."""
-    # Whole cycles are taken off first, so that precision does not fade with time.
+    """Return all samples across the track at the given times, inside the box."""
+    # Remove whole cycles first, to keep the precision at late times.
     cycles = time / orbit.repeat_days + phase
     cycle = np.floor(cycles)
     revolution = (cycles - cycle) * orbit.revolutions
@@ -271,7 +260,7 @@ def _points(
     u = 2 * np.pi * (revolution % 1.0)
     offsets = orbit.offsets_km
     angle = np.deg2rad(offsets / KM_PER_DEGREE)
-    # A sample across the track leans from the nadir direction towards the orbit's pole.
+    # A sample across the track is tilted from the nadir towards the pole of the orbit.
     along, across = np.cos(angle), np.sin(angle)
     x = np.cos(u)[:, None] * along
     y = (np.cos(inclination) * np.sin(u))[:, None] * along - np.sin(inclination) * across
@@ -281,7 +270,7 @@ def _points(
     longitude = node_longitude + np.rad2deg(np.arctan2(y, x)) - turned[:, None]
     longitude = (longitude + 180.0) % 360.0 - 180.0
     half = np.floor(2 * revolution + 0.5)
-    # The last quarter revolution of a cycle climbs into the next cycle's first pass.
+    # The last quarter revolution of a cycle belongs to the first pass of the next one.
     wrapped = half == 2 * orbit.revolutions
     number = np.where(wrapped, 0, half).astype(np.int64) + 1
     whole = (cycle + wrapped).astype(np.int64)

@@ -1,4 +1,4 @@
-"""A radiometer, which sees all of the sea that no cloud hides."""
+"""A radiometer, which sees the sea between clouds."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ def between_clouds(
     seed: int,
     swath_error: SwathError | None,
 ) -> xr.Dataset:
-    """Sample every cell and time step that no cloud hides, as `observe` says."""
+    """Sample every cloud-free cell and time step; see :func:`xinverse.osse.observe`."""
     if systems is not None or swath_error is not None:
         raise OptionError(
-            "Clouds hide the sea from a radiometer, altimeters see through them: give clouds, "
-            "or systems (with swath_error), and call observe once for each."
+            "Clouds affect radiometers only, not altimeters. Give either clouds, or systems "
+            "(and swath_error), and call observe once for each."
         )
     if isinstance(noise, Mapping):
         raise OptionError(
-            f"noise has entries for {sorted(noise)}, and a radiometer has no orbit here; give "
-            "one number."
+            f"noise has entries for {sorted(noise)}. Expected one number for a radiometer."
         )
     if not isinstance(clouds, xr.DataArray | Mapping):
         raise OptionError(
-            f"The clouds are a {type(clouds).__name__}; give a DataArray of booleans, or "
+            f"The clouds are a {type(clouds).__name__}. Expected a DataArray of booleans, or "
             'options of cloud_mask such as {"cover": 0.5}.'
         )
     deviation = deviation_of(noise, "radiometer")
@@ -53,7 +52,7 @@ def between_clouds(
         unknown = set(options) - CLOUD_OPTIONS
         if unknown:
             raise OptionError(
-                f"cloud_mask has no option {sorted(unknown)}, but {sorted(CLOUD_OPTIONS)}."
+                f"cloud_mask has no option {sorted(unknown)}. Expected {sorted(CLOUD_OPTIONS)}."
             )
         clouds = cloud_mask(field, **options)
     hidden = _aligned(clouds, field)
@@ -62,10 +61,10 @@ def between_clouds(
     if not seen.any():
         raise DataError(
             f"Clouds hide all of the sea in {name_of(truth)!r}. Give a smaller cover, more "
-            "days or a larger domain."
+            "days or a larger region."
         )
     random = np.random.default_rng([seed, 1])
-    # Drawn for every cell, so that the noise of one does not depend on the clouds elsewhere.
+    # Drawn for every cell, so that the noise does not depend on the clouds.
     values += deviation * random.standard_normal(values.shape)
     sums = CellSums(field.shape)
     it, iy, ix = (index.astype(np.int64) for index in np.nonzero(seen))
@@ -76,19 +75,19 @@ def between_clouds(
 def _aligned(clouds: xr.DataArray, field: xr.DataArray) -> NDArray[np.bool_]:
     if clouds.dtype != bool:
         raise MaskError(
-            f"The clouds are of {clouds.dtype}; booleans are expected, True where the sea is "
-            "hidden. Compare them with a number first."
+            f"The clouds are of {clouds.dtype}. Expected booleans, True where the sea is "
+            "hidden: compare them with a number first."
         )
     sizes = {dim: field.sizes[dim] for dim in field.dims}
     if dict(clouds.sizes) != sizes:
         raise MaskError(
-            f"The clouds have the sizes {dict(clouds.sizes)}, the truth {sizes}; make them "
+            f"The clouds have the sizes {dict(clouds.sizes)}, the truth {sizes}. Make them "
             "with cloud_mask(truth)."
         )
     for dim in field.dims:
         if dim in clouds.coords and not clouds.indexes[dim].equals(field.indexes[dim]):
             raise MaskError(
-                f"The clouds and the truth differ along {dim!r}; make them with "
+                f"The clouds and the truth differ along {dim!r}. Make them with "
                 "cloud_mask(truth), or interpolate them to its grid."
             )
     return np.asarray(clouds.transpose(*field.dims).to_numpy())

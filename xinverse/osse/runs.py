@@ -60,62 +60,59 @@ def simulate(
     overwrite: bool = False,
     progress: bool = True,
 ) -> xr.Dataset | list[xr.Dataset]:
-    r"""Simulate one or several oceans into a Zarr store, block by block.
+    r"""Simulate oceans into a Zarr store, block by block.
 
-    The equations are those of two quasi-geostrophic layers
+    The model has two quasi-geostrophic layers
     (:class:`xinverse.dynamics.quasi_geostrophic.TwoLayerQG`). Memory holds one block of days.
-    The store is written under another name beside its place and renamed when it is complete.
+    The store is written under a temporary name and renamed when it is complete.
 
-    An ocean whose deformation radius :math:`R_d` is not resolved by the spacing
-    :math:`\Delta` of its grid is simulated on a finer one, and the height of a cell is the
-    mean over the area of
+    If the grid spacing :math:`\Delta` does not resolve the deformation radius :math:`R_d`, the
+    simulation uses a finer grid, and the height of a cell is the mean over
 
     .. math:: m^2, \qquad m = \lceil 1.4 \, \Delta / R_d \rceil,
 
-    cells of the simulation: a grid of 24 km below which the radius is 30 km is simulated
-    with 12 km, and costs four to eight times as much.
+    cells of the simulation. For example, a grid of 24 km with a radius of 30 km is simulated
+    at 12 km, which costs four to eight times as much.
 
     Parameters
     ----------
     oceans : Ocean or sequence of Ocean
-        One box each; those of the same refinement :math:`m` are integrated as one batch.
-        :func:`draw_ocean` draws their parameters at random.
+        One box each, such as from :func:`draw_ocean`. Those of equal refinement :math:`m` are
+        integrated as one batch.
     store : path
-        Ends in ``.zarr``. The run of one ocean lies in its root, those of a sequence in the
-        groups ``ocean_0``, ``ocean_1`` ...
+        Ends in ``.zarr``. One ocean is written to its root, a sequence to the groups
+        ``ocean_0``, ``ocean_1`` ...
     days : int, default 300
         Length of the run, in days.
     spinup : int, default 600
-        Days of turbulence discarded before it.
+        Days to discard before it.
     size : int, default 96
         Cells along each side of the doubly periodic box, after averaging.
     seed : int, default 0
-        Seed of the first ocean's initial potential vorticity; the next have a thousand more
-        each, as in :func:`nature_runs`.
+        Seed of the initial potential vorticity of the first ocean; each further one adds 1000.
     step : float, default 4320
         Longest time step, in seconds; it is shortened as the flow speeds up.
     block : int, default 10
-        Days that are kept in memory and make a chunk.
+        Days in memory and in a chunk.
     overwrite : bool, default False
-        Replace what is there.
+        Replace an existing store.
     progress : bool, default True
         Show a progress bar.
 
     Returns
     -------
     xarray.Dataset or list of xarray.Dataset
-        Opened lazily: ``ssh`` in metres on (time, latitude, longitude), daily, with the
+        Opened lazily: daily ``ssh`` in metres on (time, latitude, longitude), with the
         parameters as attributes. A list for a sequence of oceans.
 
     Raises
     ------
     OptionError
-        If a number is out of its range, there is no ocean, or `store` does not end in
-        ``.zarr``.
+        A number is out of range, there is no ocean, or `store` does not end in ``.zarr``.
     FileExistsError
-        If `store` is there and `overwrite` is false.
+        `store` exists, and `overwrite` is false.
     FloatingPointError
-        If the flow outruns the time step within a day; nothing is written then.
+        The flow becomes too fast for the time step within a day; nothing is written.
     """
     listed = [oceans] if isinstance(oceans, Ocean) else list(oceans)
     path = Path(store)
@@ -146,30 +143,27 @@ def simulate(
 
 def _check(oceans: list[Ocean], store: Path, **numbers: float) -> None:
     if not oceans:
-        raise OptionError("There is no ocean to simulate; give one Ocean or a list of them.")
+        raise OptionError("There is no ocean to simulate. Give an Ocean or a list of them.")
     for ocean in oceans:
         if not isinstance(ocean, Ocean):
             raise OptionError(
-                f"Got a {type(ocean).__name__} for an ocean; give an Ocean, such as "
-                "draw_ocean(seed)."
+                f"Got a {type(ocean).__name__}. Expected an Ocean, such as draw_ocean(seed)."
             )
     if store.suffix != ZARR:
-        raise OptionError(
-            f"A run is streamed to a Zarr store: let {store.name!r} end in .zarr."
-        )
+        raise OptionError(f"The name of the Zarr store, {store.name!r}, must end in .zarr.")
     least = {"days": 1, "spinup": 0, "size": 8, "block": 1}
     for name, value in numbers.items():
         if name in least:
             if not (isinstance(value, int | np.integer) and value >= least[name]):
                 raise OptionError(
-                    f"{name} is {value!r}; give a whole number of {least[name]} or more."
+                    f"{name} is {value!r}. Expected a whole number of {least[name]} or more."
                 )
         elif not 0 < value < inf:
-            raise OptionError(f"{name} is {value!r}; give a number of seconds above 0.")
+            raise OptionError(f"{name} is {value!r}. Expected seconds above 0.")
 
 
 def _blocks(heights: Iterator[Any], length: int) -> Iterator[tuple[int, Any]]:
-    """Days stacked so many at a time, and the number of the first of each block."""
+    """Stack days into blocks, each with the number of its first day."""
     first, kept = 0, []
     for height in heights:
         kept.append(height)
@@ -187,7 +181,7 @@ def _append(run: xr.Dataset, store: Path, group: str | None, *, new: bool, block
             return
         encoding = {
             "ssh": {"chunks": (block, run.sizes["latitude"], run.sizes["longitude"])},
-            # Whole days, in one chunk for years: a date is looked up at each opening.
+            # One chunk for years, since each opening reads all dates.
             "time": {
                 "units": "days since 2000-01-01",
                 "calendar": "proleptic_gregorian",

@@ -1,7 +1,4 @@
-"""Which cells of a grid an observing system sees, and when.
-
-Numbers only: training samples its patches with this, without labels.
-"""
+"""Which cells of a grid an observing system sees, and when; arrays only."""
 
 from __future__ import annotations
 
@@ -19,20 +16,20 @@ __all__ = ["Satellite", "Sighting", "launch", "sample_tracks", "sightings"]
 
 Integers = NDArray[np.int64]
 
-# The order in which "nadir:N" picks its altimeters; the next five are interleaved with them.
+# The order of the altimeters in "nadir:N"; the next five are interleaved with them.
 _NADIR_ORDER = ("jason", "sentinel3a", "saral", "sentinel3b", "cryosat")
 
 
 @dataclass(frozen=True)
 class Satellite:
-    """An orbit and where on it the satellite is at time 0.
+    """A satellite: its orbit, and its position at time 0.
 
     Parameters
     ----------
     name : str
-        Of the satellite.
+        Name of the satellite.
     orbit : Orbit
-        Which it flies.
+        Its orbit.
     node_longitude, phase : float
         As in :func:`xinverse.osse.ground_track`.
     """
@@ -45,14 +42,14 @@ class Satellite:
 
 @dataclass(frozen=True, eq=False)
 class Sighting:
-    """The points of one satellite that lie in the grid, and their cells.
+    """The points of one satellite within the grid, and their cells.
 
     Parameters
     ----------
     satellite : Satellite
-        Which flew.
+        The satellite.
     track : GroundTrack
-        Its points in the grid.
+        Its points within the grid.
     time_index, y_index, x_index : ndarray of int64, shape (points,)
         The cell of each point.
     """
@@ -65,17 +62,17 @@ class Sighting:
 
 
 def launch(systems: Sequence[str], seed: int) -> list[Satellite]:
-    """Put the satellites of some observing systems on their orbits.
+    """Draw the positions of the satellites of some observing systems.
 
-    Node longitude and phase are drawn from the seed, one satellite after the other, so that
-    ``"nadir:5"`` holds the four satellites of ``"nadir:4"``.
+    Node longitude and phase are drawn one satellite after the other, so that ``"nadir:5"``
+    contains the four satellites of ``"nadir:4"``.
 
     Parameters
     ----------
     systems : sequence of str
         ``"nadir:N"`` (N from 1 to 10) or names in :data:`xinverse.osse.ORBITS`.
     seed : int
-        Another seed gives other tracks.
+        Seed of the draw.
 
     Returns
     -------
@@ -85,14 +82,14 @@ def launch(systems: Sequence[str], seed: int) -> list[Satellite]:
     Raises
     ------
     OptionError
-        If no system is given, or N is not a whole number from 1 to 10.
+        There is no system, or N is not a whole number from 1 to 10.
     UnknownNameError
-        If a name is no orbit.
+        An orbit is unknown.
     """
     if isinstance(systems, str):
         systems = (systems,)
     if not systems:
-        raise OptionError('No observing system was given; give for example ("nadir:4",).')
+        raise OptionError('No observing system was given. Expected some, such as ("nadir:4",).')
     random = np.random.default_rng([seed, 0])
     satellites: list[Satellite] = []
     for system in systems:
@@ -109,8 +106,8 @@ def _number(system: str, text: str) -> int:
     most = 2 * len(_NADIR_ORDER)
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise OptionError(
-            f"The observing system {system!r} asks for {text!r} altimeters; "
-            f'write "nadir:N" with N from 1 to {most}.'
+            f"The observing system {system!r} has {text!r} altimeters. "
+            f'Expected "nadir:N" with N from 1 to {most}.'
         )
     return int(text)
 
@@ -120,8 +117,7 @@ def _nadirs(number: int, random: np.random.Generator) -> list[Satellite]:
         Satellite(name, replace(ORBITS[name], swath_km=None), *_draw(random))
         for name in _NADIR_ORDER[:number]
     ]
-    # As with Jason-1 and Jason-2, the second of a pair flies half-way between the first's
-    # tracks.
+    # As for Jason-1 and Jason-2, the tracks of the second lie half-way between the first's.
     second = [
         replace(
             satellite,
@@ -144,28 +140,9 @@ def sightings(
     systems: Sequence[str] = ("nadir:4",),
     seed: int = 0,
 ) -> list[Sighting]:
-    """Fly observing systems over a grid; one entry per satellite.
+    """Find the points of observing systems within a grid: one entry per satellite.
 
-    Parameters
-    ----------
-    times_days : array_like, shape (nt,)
-        Time steps in days on any clock; a step reaches half-way to its neighbours.
-    lat, lon : array_like, shapes (ny,) and (nx,)
-        Cell centres in degrees, in either direction; longitudes modulo 360.
-    systems : sequence of str
-        As in :func:`sample_tracks`.
-    seed : int
-        Draws node longitudes and phases.
-
-    Returns
-    -------
-    list of Sighting
-        One per satellite.
-
-    Raises
-    ------
-    GridError, OptionError, UnknownNameError
-        As in :func:`sample_tracks`.
+    Parameters and errors are those of :func:`sample_tracks`.
     """
     axes = [np.asarray(axis, dtype=np.float64) for axis in (times_days, lat, lon)]
     edges = [
@@ -209,21 +186,21 @@ def sample_tracks(
     systems: Sequence[str] = ("nadir:4",),
     seed: int = 0,
 ) -> tuple[Integers, Integers, Integers]:
-    """Cells that observing systems see, one entry per 1 Hz (or swath) sample.
+    """Return the cells that observing systems see, one entry per 1 Hz (or swath) sample.
 
-    A cell that was seen several times in a time step occurs several times.
+    A cell seen several times in a time step occurs several times.
 
     Parameters
     ----------
     times_days : array_like, shape (nt,)
-        Time steps in days on any clock; a step reaches half-way to its neighbours.
+        Time steps in days from any origin; a step reaches half-way to its neighbours.
     lat, lon : array_like, shapes (ny,) and (nx,)
         Cell centres in degrees, in either direction; longitudes modulo 360.
     systems : sequence of str
         ``"nadir:N"`` (N altimeters of jason, sentinel3a, saral, sentinel3b, cryosat, then the
         same interleaved) or names in :data:`xinverse.osse.ORBITS`.
     seed : int
-        Draws node longitudes and phases.
+        Seed of the node longitudes and phases.
 
     Returns
     -------
@@ -233,9 +210,9 @@ def sample_tracks(
     Raises
     ------
     GridError
-        If an axis has fewer than two values or is not monotonic.
+        An axis has fewer than two values or is not monotonic.
     OptionError, UnknownNameError
-        If an observing system is not understood.
+        An observing system is unknown.
     """
     seen = sightings(times_days, lat, lon, systems, seed)
     it, iy, ix = (

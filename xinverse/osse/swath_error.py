@@ -1,20 +1,20 @@
-r"""Errors that a swath altimeter makes along hundreds of kilometres.
+r"""Errors of a swath altimeter that are correlated over hundreds of kilometres.
 
-When the satellite rolls by a small angle :math:`\theta`, the height that it measures at a
-distance :math:`c` from nadir tilts, and delays shift the whole swath:
+A roll of the satellite by a small angle :math:`\theta` tilts the heights measured at the
+distance :math:`c` from nadir, and delays shift the whole swath:
 
 .. math:: e(s, c) = b(s) + \theta(s) \, c
 
-with :math:`b` and :math:`\theta` independent Gaussian processes of the distance :math:`s`
-flown, both of the covariance
+where :math:`b` and :math:`\theta` are independent Gaussian processes of the distance :math:`s`
+along the track, both with the covariance
 
-.. math:: \sigma^2 \exp(-|s - s'| / L),
+.. math:: \sigma^2 \exp(-|s - s'| / L).
 
-whose spectrum (one-sided, at the wavenumber :math:`k` in cycles per unit of length)
+Its one-sided spectrum, at the wavenumber :math:`k` in cycles per unit of length,
 
-.. math:: S(k) = \frac{4 \sigma^2 L}{1 + (2 \pi L k)^2} \approx \frac{\sigma^2}{\pi^2 L} k^{-2}
+.. math:: S(k) = \frac{4 \sigma^2 L}{1 + (2 \pi L k)^2} \approx \frac{\sigma^2}{\pi^2 L} k^{-2},
 
-falls as that of the requirement of the SWOT mission, :math:`0.00125 \, k^{-2}` cm² per cycle/km
+has the slope of the requirement of the SWOT mission, :math:`0.00125 \, k^{-2}` cm² per cycle/km
 for wavelengths of 15 to 1000 km (Desai 2018).
 """
 
@@ -37,13 +37,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SwathError:
-    r"""Size and length of the error that is correlated along a swath.
+    r"""Size and length scale of the correlated error along a swath.
 
-    The defaults give, on average over a swath of 10 to 60 km, the requirement of the SWOT
-    mission, :math:`0.00125 \, k^{-2}` cm² per cycle/km [1]_, half of the variance by the tilt
-    and half by the bias: 1.4 cm in all. That is also about what calibration by crossovers and
-    other altimeters leaves over the ocean, 1 cm; before it the error is tens of centimetres
-    [2]_.
+    Averaged over a swath of 10 to 60 km, the defaults meet the requirement of the SWOT mission,
+    :math:`0.00125 \, k^{-2}` cm² per cycle/km [1]_: 1.4 cm in all, with half of the variance
+    from the tilt and half from the bias. Calibration by crossovers and other altimeters leaves
+    about 1 cm over the ocean, of tens of centimetres before it [2]_.
 
     Parameters
     ----------
@@ -52,13 +51,13 @@ class SwathError:
     bias_m : float, default 0.01
         Standard deviation of the bias :math:`b`, in metres.
     length_km : float, default 160
-        Distance :math:`L` flown after which both have lost all but 1/e of their
-        correlation, in km (:math:`2 \pi L` is 1000 km).
+        Distance :math:`L` over which the correlation of both falls to 1/e, in km
+        (:math:`2 \pi L` is 1000 km).
 
     Raises
     ------
     OptionError
-        If a number is negative or not finite, or the length is 0.
+        A number is negative or not finite, or the length is 0.
 
     References
     ----------
@@ -77,7 +76,7 @@ class SwathError:
             value = getattr(self, field.name)
             if not (np.isfinite(value) and value >= 0 and (field.name[0] != "l" or value > 0)):
                 raise OptionError(
-                    f"The {field.name} of a swath's error is {value}; give a finite number "
+                    f"The {field.name} of SwathError is {value}. Expected a finite number "
                     f"{'above 0' if field.name == 'length_km' else 'of 0 or more'}."
                 )
 
@@ -90,18 +89,18 @@ def draw_swath_error(
     Parameters
     ----------
     error : SwathError
-        Its size and length.
+        Its size and length scale.
     orbit : Orbit
-        What was flown; its mean speed over ground makes a distance of a time.
+        Its mean ground speed converts times to distances.
     track : GroundTrack
-        In the order of time.
+        Sorted by time.
     random : numpy.random.Generator
-        Draws the bias and the tilt.
+        Source of the bias and the tilt.
 
     Returns
     -------
     ndarray, shape (points,)
-        Metres; 0 at nadir, which an altimeter of its own measures.
+        Metres; 0 at nadir, which has its own altimeter.
     """
     time, row = np.unique(track.time, return_inverse=True)
     speed = 2 * pi * EARTH_RADIUS_KM * orbit.revolutions / orbit.repeat_days  # km a day
@@ -111,7 +110,7 @@ def draw_swath_error(
 
 
 def _processes(gaps: Floats, random: np.random.Generator) -> Floats:
-    """Two Ornstein-Uhlenbeck processes of variance 1, exact across any gap (in lengths)."""
+    """Two Ornstein-Uhlenbeck processes of variance 1; gaps are in length scales."""
     values = random.standard_normal((2, gaps.size + 1))
     kept = np.exp(-gaps)
     fresh = np.sqrt(-np.expm1(-2 * gaps))

@@ -1,4 +1,4 @@
-"""What every observing system does with a truth: read it, and label what was seen of it."""
+"""Read the truth, and label its observations, for all observing systems."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Noise = float | Mapping[str, float]
 
 
 def read_field(truth: xr.DataArray) -> tuple[xr.DataArray, Axes, Grid]:
-    """The truth on (time, latitude, longitude), its axes and its grid."""
+    """Return the truth on (time, latitude, longitude), its axes and its grid."""
     axes, grid = geographic_grid(truth, "an orbit")
     others = set(truth.dims) - {axes.time, axes.y, axes.x}
     if others:
         first = dict.fromkeys(sorted(map(str, others)), 0)
         raise AxesError(
-            f"{name_of(truth)!r} has the dimensions {tuple(truth.dims)}; orbits fly over time, "
-            f"latitude and longitude only. Take one along the others: truth.isel({first})."
+            f"{name_of(truth)!r} has the dimensions {tuple(truth.dims)}. Expected time, "
+            f"latitude and longitude: select along the others with truth.isel({first})."
         )
     field = truth.transpose(axes.time, axes.y, axes.x)
     infinite = np.isinf(field.to_numpy())
     if infinite.any():
         raise DataError(
-            f"{name_of(truth)!r} has {int(infinite.sum())} infinite values. A truth is "
-            "finite over the sea and NaN on land: replace them."
+            f"{name_of(truth)!r} has {int(infinite.sum())} infinite values. Expected "
+            "numbers at sea and NaN on land."
         )
     return field, axes, grid
 
@@ -41,7 +41,7 @@ def read_field(truth: xr.DataArray) -> tuple[xr.DataArray, Axes, Grid]:
 def gridded(
     truth: xr.DataArray, field: xr.DataArray, axes: Axes, sums: CellSums, how: str
 ) -> xr.Dataset:
-    """Label the means of cells as L3; `how` they were seen becomes the comment."""
+    """Label the means of cells as L3, with `how` they were observed in the comment."""
     mean = sums.mean.astype(field.dtype if field.dtype.kind == "f" else np.float64)
     seen = build_l3(
         name_of(truth),
@@ -57,19 +57,19 @@ def gridded(
 
 
 def deviation_of(noise: Noise, orbit: str) -> float:
-    """Standard deviation of the noise of an orbit's samples, or the error that says why not."""
+    """Return the standard deviation of the noise of the samples of an orbit, checked."""
     if isinstance(noise, Mapping):
         if orbit not in noise:
             raise OptionError(
-                f"noise has no entry for {orbit!r}, only for {sorted(noise)}. Give one for "
-                "every orbit that flies."
+                f"noise has no entry for {orbit!r}, only for {sorted(noise)}. Expected one for "
+                "every orbit in use."
             )
         noise = noise[orbit]
     if not (np.isfinite(noise) and noise >= 0):
-        raise OptionError(f"The noise of {orbit!r} is {noise}. Give a number of 0 or more.")
+        raise OptionError(f"The noise of {orbit!r} is {noise}. Expected 0 or more.")
     return float(noise)
 
 
 def name_of(truth: xr.DataArray) -> str:
-    """Name of the variable that is observed."""
+    """Return the name of the observed variable."""
     return "observation" if truth.name is None else str(truth.name)

@@ -125,7 +125,7 @@ def interpolate(
     gaps = int((sea & seen_nan).sum())
     if gaps:
         raise DataError(
-            f"The maps have unfilled gaps (NaN at some time) in {gaps} of {int(sea.sum())} cells "
-            "of the sea. Fill them, or mark land with mask=."
+            f"The maps have unfilled gaps (NaN at some time) in {gaps} of {int(sea.sum())} "
+            "cells of the sea. Fill them, or mark land with mask=."
         )
     return values, inside

@@ -1,4 +1,4 @@
-"""How good maps are: against a truth on their grid, and against withheld points."""
+"""Scores of maps against a truth on their grid, and against withheld points."""
 
 from __future__ import annotations
 

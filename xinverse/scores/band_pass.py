@@ -1,14 +1,12 @@
-r"""Maps cut into bands of wavelength, with coasts; arrays without labels.
+r"""Band-pass filter of maps with coasts; arrays only.
 
-Land is filled first with the harmonic function that continues the sea,
-:math:`\nabla^2 h = 0` on land with no gradient across the edge of the map. Then, with the
-cosine transform :math:`C`, whose modes :math:`(m, n)` have the wavenumber
-:math:`K^2 = (m / 2L_y)^2 + (n / 2L_x)^2`, a band is
+Land is first filled with the harmonic extension of the sea, :math:`\nabla^2 h = 0` with no
+gradient across the edge of the map. With the cosine transform :math:`C`, whose modes
+:math:`(m, n)` have the wavenumber :math:`K^2 = (m / 2L_y)^2 + (n / 2L_x)^2`, a band is
 
 .. math:: B h = C^{-1} \, [\lambda_1 \le 1/K < \lambda_2] \, C \, h .
 
-The filter is isotropic, sharp and linear, and the map is mirrored at its edges rather than
-taken to be periodic.
+The filter is isotropic, sharp and linear, and mirrors the map at its edges.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 def wavelengths(shape: tuple[int, int], dy: float, dx: float) -> Floats:
-    """Wavelengths of the cosine modes of a map.
+    """Return the wavelengths of the cosine modes of a map.
 
     Parameters
     ----------
@@ -45,7 +43,7 @@ def wavelengths(shape: tuple[int, int], dy: float, dx: float) -> Floats:
 
 
 def band_pass(maps: Floats, inside: NDArray[np.bool_]) -> Floats:
-    """Keep some of the cosine modes of maps.
+    """Keep selected cosine modes of maps.
 
     Parameters
     ----------
@@ -65,17 +63,17 @@ def band_pass(maps: Floats, inside: NDArray[np.bool_]) -> Floats:
 
 
 def land_filler(sea: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
-    """Prepare to fill the land of maps with a harmonic function.
+    """Return a function that fills land with the harmonic extension of the sea.
 
     Parameters
     ----------
     sea : ndarray of bool, shape (ny, nx)
-        True in one cell at least.
+        True in at least one cell.
 
     Returns
     -------
     callable
-        From maps of shape (nt, ny, nx), whatever they hold on land, to the same filled.
+        From maps of shape (nt, ny, nx), with any values on land, to filled ones.
     """
     from scipy.sparse import csc_array, diags_array
     from scipy.sparse.linalg import splu

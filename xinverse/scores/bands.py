@@ -1,4 +1,4 @@
-"""Explained variance, band of wavelengths by band."""
+"""Explained variance by band of wavelengths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xinverse.scores.band_pass import band_pass, land_filler, wavelengths
 __all__ = ["explained_variance_by_band"]
 
 _BANDS = ((0.0, 65.0), (65.0, 200.0), (200.0, 500.0))
-_STRETCH = 1.5  # of a degree of longitude, from one end of the map to the other
+_STRETCH = 1.5  # largest ratio of the lengths of a degree of longitude within a map
 _ROUNDING = 1e-20  # of the variance of the truth
 
 
@@ -30,46 +30,46 @@ def explained_variance_by_band(
 ) -> xr.Dataset:
     r"""Explained variance :math:`1 - \mathrm{var}(B e) / \mathrm{var}(B x)` of each band.
 
-    :math:`B` keeps the wavelengths :math:`\lambda_1 \le \lambda < \lambda_2` of each map,
-    whatever their direction: the modes :math:`(m, n)` of its cosine transform, of wavelength
+    :math:`B` keeps the wavelengths :math:`\lambda_1 \le \lambda < \lambda_2` of each map in all
+    directions: the modes :math:`(m, n)` of its cosine transform with wavelength
     :math:`\lambda = ((m / 2L_y)^2 + (n / 2L_x)^2)^{-1/2}` on a map of
-    :math:`L_y \times L_x` kilometres. Land is filled before with the harmonic function that
-    continues the sea, and left out of the variances.
+    :math:`L_y \times L_x` km. Land is first filled with the harmonic extension of the sea, and
+    left out of the variances.
 
     Parameters
     ----------
     analysis, truth : DataArray
-        On the same coordinates, (time, y, x) in any order, y and x regular. Cells where the
-        truth is missing at any time count as land.
+        On the same coordinates, (time, y, x) in any order, with regular y and x. Cells where
+        the truth is missing at any time are land.
     bands_km : sequence of tuple of float
         Shortest and longest wavelength of each band, in km.
     dims : mapping, optional
-        Dimensions that are not found by themselves.
+        Dimensions by role, such as ``{"y": "nlat"}``. Default: found automatically.
 
     Returns
     -------
     Dataset
-        Along ``band``, named such as ``"65-200 km"``, with ``shortest`` and ``longest`` in km:
-        ``explained_variance``, ``truth_variance`` and ``error_variance``. The first is NaN
-        where the truth has no variance.
+        Along ``band``, with names such as ``"65-200 km"``, and ``shortest`` and ``longest`` in
+        km: ``explained_variance`` (NaN if the truth has no variance), ``truth_variance`` and
+        ``error_variance``.
 
     Raises
     ------
     AxesError, UnitsError
-        The axes are not understood, or units differ.
+        The axes are not recognised, or units differ.
     GridError
-        Coordinates differ, y or x is irregular, or the map reaches over latitudes so different
-        that no one length is that of a degree of longitude.
+        Coordinates differ, y or x is irregular, or the length of a degree of longitude varies
+        too much over the map.
     OptionError
-        A band is no pair of lengths in order, or holds no wavelength of the map.
+        A band is not an ordered pair of lengths, or contains no wavelength of the map.
     DataError
         There are gaps, no cell has a truth at all times, or the truth is constant.
 
     Notes
     -----
-    A sharp filter on a mirrored map: a wave within a band stays in it, but for the few of one
-    to two wavelengths beside the edges and coasts. The 2023a SSH mapping data challenge scores
-    bands (65 to 500 km) along tracks.
+    The filter is sharp and mirrors the map, so that waves leave their band only within one or
+    two wavelengths of edges and coasts. The 2023a SSH mapping data challenge scores bands (65
+    to 500 km) along tracks.
     """
     axes = find_axes(truth, dims)
     grid = make_grid(truth, axes)
@@ -80,10 +80,10 @@ def explained_variance_by_band(
     wanted, wrong = (both[name].to_numpy() for name in ("truth", "error"))
     sea = np.isfinite(wanted).all(axis=0)
     if not sea.any():
-        raise DataError("No cell has a truth at all times. Select times at which some have.")
+        raise DataError("No cell has a truth at all times. Select times with a common truth.")
     whole = float(wanted[:, sea].var())
     if not whole > 0:
-        raise DataError("The truth is constant: there is no variance to explain.")
+        raise DataError("The truth is constant, so the explained variance is undefined.")
     fill = land_filler(sea)
     truth_variance, error_variance = (
         np.array([band_pass(fill(field), one)[:, sea].var() for one in inside])
@@ -121,9 +121,9 @@ def _spacing(grid: Grid) -> tuple[float, float]:
         length = np.cos(np.deg2rad(grid.y))
         if not length.max() <= _STRETCH * length.min():
             raise GridError(
-                f"The map reaches from {grid.y.min():g} to {grid.y.max():g} degrees north, "
-                f"where degrees of longitude differ in length by more than {_STRETCH:g}. Score "
-                "it in bands of latitude: truth.sel(...)."
+                f"From {grid.y.min():g} to {grid.y.max():g} degrees north, the length of a "
+                f"degree of longitude varies by more than a factor of {_STRETCH:g}. Score "
+                "bands of latitude one by one: truth.sel(...)."
             )
     return grid.spacing_km
 
@@ -135,15 +135,15 @@ def _modes(band: tuple[float, float], scale: NDArray[np.float64]) -> NDArray[np.
         shortest, longest = np.nan, np.nan
     if not 0 <= shortest < longest:
         raise OptionError(
-            f"The band {band!r} is no pair of wavelengths. Expected the shortest and the "
+            f"The band {band!r} is not a pair of wavelengths. Expected the shortest and the "
             "longest in km, such as bands_km=((65, 200), (200, 500))."
         )
-    # The mean has an infinite wavelength, and is in no band.
+    # The mean, of infinite wavelength, is in no band.
     inside = (scale >= shortest) & (scale < longest) & np.isfinite(scale)
     if not inside.any():
         held = scale[np.isfinite(scale)]
         raise OptionError(
-            f"The band of {shortest:g} to {longest:g} km holds no wavelength of the map, which "
-            f"has {held.min():.4g} to {held.max():.4g} km. Choose bands_km= among these."
+            f"The band of {shortest:g} to {longest:g} km has no wavelength of the map. "
+            f"Expected bands_km= between {held.min():.4g} and {held.max():.4g} km."
         )
     return np.asarray(inside)

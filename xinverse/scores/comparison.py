@@ -1,4 +1,4 @@
-"""Several analyses against one truth: a table, series, spectra and a figure."""
+"""Compare analyses with a truth: table, series, spectra and figure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "compare"]
 
-# Of the table: the score, its heading, and how many digits follow the point.
+# Scores of the table, with heading and format.
 _COLUMNS = {
     "mu": ("µ", "{:.3f}"),
     "mu_daily": ("µ daily", "{:.3f}"),
@@ -43,24 +43,24 @@ _FLOW = ("current_rmse", "current_normalised_mse", "vorticity_normalised_mse")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Scores of several analyses; shown, a table.
+    """Scores of several analyses, displayed as a table.
 
     Parameters
     ----------
     scores : Dataset
-        Along ``analysis``, each with its units and long name: ``mu``, ``mu_daily``, ``sigma``,
+        Along ``analysis``, with units and long names: ``mu``, ``mu_daily``, ``sigma``,
         ``rmse``, ``normalised_mse``, ``gain``, ``lambda_x``, ``lambda_x_km``, ``lambda_t``,
         ``current_rmse``, ``current_normalised_mse`` and ``vorticity_normalised_mse``.
         ``scores.to_dataframe()`` is a table for pandas.
     series : DataArray
         Root-mean-square error on (analysis, time).
     spectra : Dataset or None
-        ``psd_truth``, ``psd_error`` and ``score`` on (analysis, frequency, wavenumber); None
-        where there are none.
+        ``psd_truth``, ``psd_error`` and ``score`` on (analysis, frequency, wavenumber), if the
+        grid allows them.
     analyses : dict of str to DataArray
-        What was scored, in memory.
+        The analyses, in memory.
     truth : DataArray
-        What it was scored against, in memory.
+        The truth, in memory.
     notes : tuple of str
         What could not be scored, and why.
     """
@@ -96,20 +96,19 @@ class Comparison:
         return f"<div>{title}<table><tr>{top}</tr>{body}</table>{notes}</div>"
 
     def plot(self, time: Any = None) -> Figure:
-        """Draw one day of each analysis and its error, the errors in time, and by wavelength.
+        """Draw maps of the analyses and their errors, and errors in time and by wavelength.
 
         Parameters
         ----------
         time : datetime64, str or int, optional
-            Which time to draw: the nearest one, or a position; the middle one where not given.
+            A date, whose nearest time is drawn, or a position. Default: the middle one.
 
         Returns
         -------
         matplotlib.figure.Figure
-            Maps of truth and analyses with one scale, and below each analysis its error, with
-            one scale; root-mean-square error of each time; ratio of the spectra of error and
-            truth, averaged over periods, with the line at one half under which a wavelength is
-            resolved.
+            Maps of the truth, the analyses and their errors; root-mean-square error in time;
+            ratio of the spectra of error and truth, averaged over periods (a wavelength is
+            resolved below one half).
 
         Raises
         ------
@@ -130,7 +129,7 @@ class Comparison:
             name
             for name in _COLUMNS
             if bool(self.scores[name].notnull().any())
-            # On a projected grid both are in km.
+            # On a projected grid both would be in km.
             and not (name == "lambda_x" and self.scores[name].attrs["units"] == "km")
         ]
         head = ["analysis"]
@@ -150,7 +149,7 @@ class Comparison:
         return "-" if text == "nan" else text
 
     def _bound(self, one: xr.Dataset, name: str) -> str:
-        """A sign before a scale that may be smaller, since it is the smallest of the grid."""
+        """Return a sign for a scale that is an upper bound: the smallest of the grid."""
         if self.spectra is None or name not in _WAVES:
             return ""
         key, axis = ("lambda_t", "period") if name == "lambda_t" else ("lambda_x", "wavelength")
@@ -164,40 +163,40 @@ def compare(
     latitude: float | xr.DataArray | None = None,
     dims: Mapping[str, Hashable] | None = None,
 ) -> Comparison:
-    r"""Score several analyses against one truth, side by side.
+    r"""Score several analyses against one truth.
 
     The scores are those of :func:`xinverse.scores.mu_sigma`,
     :func:`~xinverse.scores.normalised_mse`, :func:`~xinverse.scores.spectral_scores` and, for
-    a sea surface height, :func:`~xinverse.scores.current_scores`; and the gain over the first
-    analysis, the share of its mean-square error that another one takes away,
+    sea surface height, :func:`~xinverse.scores.current_scores`; and the gain, the relative
+    reduction of the mean-square error compared with the first analysis,
 
     .. math:: 100 \, \big(1 - \langle e^2 \rangle / \langle e_1^2 \rangle\big) \ \%.
 
     Parameters
     ----------
     analyses : mapping of str to DataArray or Dataset
-        Names and maps, on the coordinates of the truth. Of a dataset, the variable of the
-        truth's name is scored. Lazy ones are computed together, once, and kept in memory.
+        Names and maps, on the coordinates of the truth. From datasets, the variable with the
+        truth's name is scored. Lazy ones are computed together and kept in memory.
     truth : DataArray
         On (time, y, x) in any order; NaN is land.
     latitude : float or DataArray, optional
         As in :func:`xinverse.scores.geostrophic_currents`: for currents on a projected grid.
     dims : mapping, optional
-        Dimensions of the truth that are not found by themselves.
+        Dimensions of the truth by role. Default: found automatically.
 
     Returns
     -------
     Comparison
-        It shows itself as a table, as text and HTML; ``.scores`` holds the numbers, and
-        ``.plot()`` draws them. What the grid or the units do not allow, such as wavelengths
-        where each row has land, is NaN, left out of the table, and told in ``.notes``.
+        Displayed as a table; ``.scores`` has the numbers, and ``.plot()`` draws them. Scores
+        that the grid or the units do not allow, such as wavelengths if each row has land, are
+        NaN, left out of the table, and explained in ``.notes``.
 
     Raises
     ------
     OptionError
-        `analyses` is no mapping, is empty, or holds what is no map.
+        `analyses` is not a mapping of maps, or empty.
     AxesError, GridError, UnitsError
-        Axes are not understood, or an analysis lies on other coordinates or has other units.
+        Axes are not recognised, or coordinates or units differ.
     DataError
         There is no truth, or an analysis has gaps where there is one.
     """
@@ -228,7 +227,7 @@ def compare(
     scores = xr.concat(rows, "analysis", combine_attrs="override")
     first = scores["rmse"][0] ** 2
     gain = 100.0 * (1.0 - scores["rmse"] ** 2 / first.where(first > 0))
-    words = f"mean-square error taken away from {next(iter(named))}"
+    words = f"reduction of the mean-square error of {next(iter(named))}"
     scores["gain"] = gain.assign_attrs(long_name=words, units="percent")
     return Comparison(
         scores=scores,
@@ -249,7 +248,7 @@ def _check(analyses: Any, truth: Any) -> None:
         )
     if not isinstance(truth, xr.DataArray):
         raise OptionError(
-            f"The truth is a {type(truth).__name__}. Expected a DataArray: take one variable, "
+            f"The truth is a {type(truth).__name__}. Expected a DataArray: select a variable, "
             "such as ds['ssh']."
         )
 
@@ -257,7 +256,7 @@ def _check(analyses: Any, truth: Any) -> None:
 def _load(
     named: dict[str, xr.DataArray], truth: xr.DataArray
 ) -> tuple[dict[str, xr.DataArray], xr.DataArray]:
-    """Compute all together: what two of them share is worked out once."""
+    """Compute all together, so that shared parts are computed once."""
     import dask
 
     loaded = [one.compute() for one in dask.compute(truth, *named.values())]

@@ -1,4 +1,4 @@
-"""Scores of the geostrophic currents that maps of sea surface height imply."""
+"""Scores of the geostrophic currents of maps of sea surface height."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def current_scores(
         \frac{\langle |\mathbf{e}|^2 \rangle}{\mathrm{var}(u) + \mathrm{var}(v)}, \qquad
         1 - \frac{\mathrm{var}(e_u) + \mathrm{var}(e_v)}{\mathrm{var}(u) + \mathrm{var}(v)},
 
-    and the last two of the vorticity likewise.
+    and the last two for the vorticity.
 
     Parameters
     ----------
@@ -39,25 +39,25 @@ def current_scores(
     latitude : float or DataArray, optional
         As in :func:`geostrophic_currents`.
     dims : mapping, optional
-        Dimensions that are not found by themselves.
+        Dimensions by role, such as ``{"y": "nlat"}``. Default: found automatically.
 
     Returns
     -------
     Dataset
         ``current_rmse`` in m s-1, ``current_normalised_mse``, ``current_explained_variance``,
-        ``vorticity_normalised_mse`` and ``vorticity_explained_variance``. Over all cells whose
-        neighbours are sea and that are 5 degrees or more from the equator.
+        ``vorticity_normalised_mse`` and ``vorticity_explained_variance``, over all cells with
+        sea neighbours, 5 degrees or more from the equator.
 
     Raises
     ------
     AxesError, GridError, UnitsError, OptionError
-        As in :func:`geostrophic_currents`, or the two do not lie on the same coordinates.
+        As in :func:`geostrophic_currents`, or coordinates differ.
     DataError
-        There are gaps, no cell has a current, or the currents of the truth do not vary.
+        There are gaps, no cell has a current, or the true currents do not vary.
     """
     both = aligned_error(analysis, truth)
     units = {"units": truth.attrs.get("units")} if "units" in truth.attrs else {}
-    # The currents are linear in the height: those of the error are the error of the currents.
+    # Currents are linear in the height, so these of the error are the error of the currents.
     wrong, wanted = (
         geostrophic_currents(
             both[name].assign_coords(truth.coords).assign_attrs(units),
@@ -68,13 +68,13 @@ def current_scores(
     )
     if not bool(wanted["vorticity"].notnull().any()):
         raise DataError(
-            "No cell has a geostrophic current and a vorticity: each lies within "
-            f"{EQUATOR:g} degrees of the equator, or beside land. Give a larger sea."
+            "No cell has a geostrophic current and a vorticity: all lie within "
+            f"{EQUATOR:g} degrees of the equator, or next to land. Give a larger region."
         )
     variance = float(wanted["u"].var() + wanted["v"].var())
     spin = float(wanted["vorticity"].var())
     if not (variance > 0 and spin > 0):
-        raise DataError("The currents of the truth do not vary: a score has no meaning.")
+        raise DataError("The currents of the truth do not vary, so scores are undefined.")
     squared = (wrong["u"] ** 2).mean() + (wrong["v"] ** 2).mean()
     left = wrong["u"].var() + wrong["v"].var()
     result = {

@@ -13,9 +13,9 @@ from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.units import METRES_PER_UNIT
 
-__all__ = ["EQUATOR", "geostrophic_currents", "metres_per_unit"]
+__all__ = ["EQUATOR", "geostrophic_currents"]
 
-EQUATOR = 5.0  # degrees, within which the currents are not geostrophic
+EQUATOR = 5.0  # degrees within which currents are not geostrophic
 
 
 def geostrophic_currents(
@@ -36,8 +36,7 @@ def geostrophic_currents(
         \frac{\zeta}{f} = \frac{1}{f} \Big(\partial_x v
         - \frac{\partial_y (u \cos\varphi)}{\cos\varphi}\Big).
 
-    Differences are centred, and one-sided at the edges of the grid; they wrap round a global
-    one.
+    Differences are centred, one-sided at the edges of the grid, and periodic on a global one.
 
     Parameters
     ----------
@@ -45,37 +44,36 @@ def geostrophic_currents(
         On (time, y, x) in any order, in metres, centimetres or millimetres; NaN is land. Lazy
         stays lazy.
     latitude : float or DataArray, optional
-        Degrees north, for f, where the y axis is no latitude: on a projected or rotated grid.
-        A number makes f constant.
+        Degrees north, to compute f on a projected or rotated grid. A number makes f constant.
     dims : mapping, optional
-        Dimensions that are not found by themselves.
+        Dimensions by role, such as ``{"y": "nlat"}``. Default: found automatically.
 
     Returns
     -------
     Dataset
         ``u`` and ``v`` in m s-1, eastward and northward (along x and y on a projected or
-        rotated grid), and ``vorticity``, :math:`\zeta / f`, positive for cyclones. NaN on
-        land, where a difference would need it, and within 5 degrees of the equator.
+        rotated grid), and ``vorticity``, :math:`\zeta / f`, positive for cyclones. NaN on and
+        next to land, and within 5 degrees of the equator.
 
     Raises
     ------
     AxesError, GridError
-        The axes or the grid are not understood, or `latitude` is needed.
+        The axes or the grid are not recognised, or `latitude` is needed.
     UnitsError
-        The height has no units, or none that is a length.
+        The units of the height are missing, or not a length.
     OptionError
-        `latitude` is beyond 90 degrees, or given where the y axis is one.
+        `latitude` is beyond 90 degrees, or the y axis is a latitude already.
     """
     axes = find_axes(height, dims)
     grid = make_grid(height, axes)
-    factor = metres_per_unit(height)
+    factor = _metres_per_unit(height)
     north = _latitude(height, axes, grid, latitude)
     coriolis = north.copy(data=2 * EARTH_ROTATION * np.sin(np.deg2rad(north.data)))
     coriolis = coriolis.where(abs(north) > EQUATOR)
     cosine = xr.ones_like(height[axes.y], dtype=np.float64)
     if grid.geographic:
         cosine = cosine.copy(data=np.cos(np.deg2rad(grid.y)))
-    # Latitudes to the pole, where a degree of longitude has no length.
+    # At the pole a degree of longitude has no length.
     cosine = cosine.where(cosine > 1e-6)
     eta = height.astype(np.float64) * factor
     u = -GRAVITY / coriolis * _along_y(eta, axes, grid)
@@ -92,28 +90,12 @@ def geostrophic_currents(
     ).assign_coords(height.coords)
 
 
-def metres_per_unit(height: xr.DataArray) -> float:
-    """Metres in one unit of a sea surface height.
-
-    Parameters
-    ----------
-    height : DataArray
-        Only its attributes are read.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    UnitsError
-        There are no units, or they are no length.
-    """
+def _metres_per_unit(height: xr.DataArray) -> float:
     units = height.attrs.get("units")
     if units not in METRES_PER_UNIT:
         raise UnitsError(
             f"The sea surface height {height.name!r} has the units {units!r}. Expected 'm', "
-            "'cm' or 'mm': currents are worked out in m s-1. Set height.attrs['units']."
+            "'cm' or 'mm': set height.attrs['units']."
         )
     return METRES_PER_UNIT[units]
 
@@ -123,20 +105,17 @@ def _latitude(
 ) -> xr.DataArray:
     own = grid.geographic and not _rotated(height, axes)
     if own and given is not None:
-        raise OptionError(
-            f"latitude= was given, and the y axis {axes.y!r} is a latitude already: leave it "
-            "out."
-        )
+        raise OptionError(f"The y axis {axes.y!r} is a latitude already. Leave out latitude=.")
     if own:
         return height[axes.y].copy(data=grid.y)
     if given is None:
         raise GridError(
-            f"The y axis {axes.y!r} is no latitude, which the Coriolis parameter needs. Give "
-            "latitude=, a number or a DataArray on the grid, in degrees north."
+            f"The y axis {axes.y!r} is not a latitude, which the Coriolis parameter needs. "
+            "Give latitude=, a number or a DataArray on the grid, in degrees north."
         )
     north = given if isinstance(given, xr.DataArray) else xr.DataArray(float(given))
     if not bool((abs(north) <= 90).all()):
-        raise OptionError("latitude= reaches beyond 90 degrees. Expected degrees north.")
+        raise OptionError("latitude= exceeds 90 degrees. Expected degrees north.")
     return north
 
 

@@ -1,6 +1,6 @@
 r"""Scores of maps against a truth on the same grid.
 
-With the error :math:`e = x^a - x`, over the sea cells where the truth :math:`x` is known.
+The error is :math:`e = x^a - x`, over the cells where the truth :math:`x` is known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["explained_variance", "mu_sigma", "normalised_mse", "rmse", "rmse_sco
 
 Dims = Hashable | Iterable[Hashable] | None
 
-_ROUNDING = 1e-28
+_ROUNDING = 1e-28  # variance of a constant relative to its mean square
 
 
 def rmse(analysis: xr.DataArray, truth: xr.DataArray, dim: Dims = None) -> xr.DataArray:
@@ -28,17 +28,17 @@ def rmse(analysis: xr.DataArray, truth: xr.DataArray, dim: Dims = None) -> xr.Da
     analysis, truth : DataArray
         On the same coordinates; NaN in the truth is land.
     dim : hashable or iterable of them, optional
-        Dimensions to average over; by default all.
+        Dimensions to average over. Default: all.
 
     Returns
     -------
     DataArray
-        Without these dimensions; ``float(...)`` of it where none is left.
+        Without these dimensions.
 
     Raises
     ------
     GridError, UnitsError, OptionError
-        The two do not lie on the same coordinates or have other units, or `dim` is not there.
+        Coordinates or units differ, or `dim` does not exist.
     DataError
         There is no truth, or the analysis is NaN or infinite where there is one.
     """
@@ -50,27 +50,27 @@ def rmse(analysis: xr.DataArray, truth: xr.DataArray, dim: Dims = None) -> xr.Da
 def rmse_score(analysis: xr.DataArray, truth: xr.DataArray, dim: Dims = None) -> xr.DataArray:
     r"""RMSE-based score :math:`1 - \langle e^2\rangle^{1/2} / \langle x^2\rangle^{1/2}`.
 
-    One is perfect; zero is what a map of zeros gets. The mean of the truth is not taken off,
-    as in the 2020a and 2021a SSH mapping data challenges.
+    One is perfect; a map of zeros scores zero. As in the 2020a and 2021a SSH mapping data
+    challenges, the mean of the truth is not removed.
 
     Parameters
     ----------
     analysis, truth : DataArray
         On the same coordinates; NaN in the truth is land.
     dim : hashable or iterable of them, optional
-        Dimensions to average over; by default all.
+        Dimensions to average over. Default: all.
 
     Returns
     -------
     DataArray
-        Without these dimensions, and without units.
+        Without these dimensions.
 
     Raises
     ------
     GridError, UnitsError, OptionError
         As in :func:`rmse`.
     DataError
-        As in :func:`rmse`, and where the truth has no scale to divide by.
+        As in :func:`rmse`, or the truth is zero.
     """
     both, over = aligned_error(analysis, truth), _dims(truth, dim)
     result = 1.0 - _rms(both["error"], over) / _not_zero(
@@ -84,26 +84,26 @@ def normalised_mse(
 ) -> xr.DataArray:
     r"""Normalised mean-square error :math:`\langle e^2\rangle / \mathrm{var}(x)`.
 
-    Zero is perfect; one is what the mean of the truth gets. A bias counts.
+    Zero is perfect; the mean of the truth scores one. A bias counts.
 
     Parameters
     ----------
     analysis, truth : DataArray
         On the same coordinates; NaN in the truth is land.
     dim : hashable or iterable of them, optional
-        Dimensions to average over; by default all.
+        Dimensions to average over. Default: all.
 
     Returns
     -------
     DataArray
-        Without these dimensions, and without units.
+        Without these dimensions.
 
     Raises
     ------
     GridError, UnitsError, OptionError
         As in :func:`rmse`.
     DataError
-        As in :func:`rmse`, and where the truth has no scale to divide by.
+        As in :func:`rmse`, or the truth is constant.
     """
     both, over = aligned_error(analysis, truth), _dims(truth, dim)
     variance = _variance(both["truth"], over)
@@ -115,26 +115,26 @@ def explained_variance(
 ) -> xr.DataArray:
     r"""Explained variance :math:`1 - \mathrm{var}(e) / \mathrm{var}(x)`.
 
-    One is perfect; zero is what any constant gets. A bias does not count.
+    One is perfect; any constant scores zero. A bias does not count.
 
     Parameters
     ----------
     analysis, truth : DataArray
         On the same coordinates; NaN in the truth is land.
     dim : hashable or iterable of them, optional
-        Dimensions to average over; by default all.
+        Dimensions to average over. Default: all.
 
     Returns
     -------
     DataArray
-        Without these dimensions, and without units.
+        Without these dimensions.
 
     Raises
     ------
     GridError, UnitsError, OptionError
         As in :func:`rmse`.
     DataError
-        As in :func:`rmse`, and where the truth has no scale to divide by.
+        As in :func:`rmse`, or the truth is constant.
     """
     both, over = aligned_error(analysis, truth), _dims(truth, dim)
     variance = _variance(both["truth"], over)
@@ -144,9 +144,9 @@ def explained_variance(
 def mu_sigma(
     analysis: xr.DataArray, truth: xr.DataArray, *, time: Hashable | None = None
 ) -> xr.Dataset:
-    r"""Compute µ both ways, and σ: how good the maps are, and how steadily.
+    r"""Compute µ in both definitions, and σ, the variation of the score in time.
 
-    With the score of one time step
+    With the score of a time step
     :math:`s(t) = 1 - \langle e^2\rangle_{yx}^{1/2} / \langle x^2\rangle_{yx}^{1/2}`,
 
     .. math::
@@ -159,19 +159,19 @@ def mu_sigma(
     analysis, truth : DataArray
         On the same coordinates; NaN in the truth is land.
     time : hashable, optional
-        Name of the time dimension, where it is not found by itself.
+        Name of the time dimension. Default: found automatically.
 
     Returns
     -------
     Dataset
-        ``mu`` (what the 2020a challenge's code computes), ``mu_daily`` (what its text says),
-        ``sigma``, ``rmse``, and along time ``rmse_score``. Time steps without any truth are
-        NaN in the last, and left out of the others.
+        ``mu`` (as in the code of the 2020a challenge), ``mu_daily`` (as in its text),
+        ``sigma``, ``rmse``, and along time ``rmse_score``. Time steps without truth are NaN in
+        ``rmse_score`` and left out of the others.
 
     Raises
     ------
     AxesError, GridError, UnitsError, OptionError, DataError
-        As :func:`rmse`, and where the time dimension is not found.
+        As in :func:`rmse`, or the time dimension is not found.
 
     Notes
     -----
@@ -206,7 +206,7 @@ def _dims(truth: xr.DataArray, dim: Dims) -> list[Hashable]:
     unknown = [name for name in names if name not in truth.dims]
     if unknown:
         raise OptionError(
-            f"There is no dimension {unknown} to average over; the truth has {truth.dims}."
+            f"There is no dimension {unknown} to average over. Expected some of {truth.dims}."
         )
     return names
 
@@ -217,7 +217,7 @@ def _rms(values: xr.DataArray, over: list[Hashable]) -> xr.DataArray:
 
 def _variance(truth: xr.DataArray, over: list[Hashable]) -> xr.DataArray:
     variance = truth.var(over)
-    # A constant such as 0.1 has the variance of its rounding, which is no scale either.
+    # A constant such as 0.1 has the variance of its rounding error.
     constant = variance <= _ROUNDING * (truth**2).mean(over)
     return _not_zero(variance.where(~constant, 0.0), "variance")
 
@@ -225,7 +225,7 @@ def _variance(truth: xr.DataArray, over: list[Hashable]) -> xr.DataArray:
 def _not_zero(scale: xr.DataArray, word: str) -> xr.DataArray:
     if not bool((scale > 0).any()):
         raise DataError(
-            f"The {word} of the truth is zero: a relative score has no meaning. Use "
+            f"The {word} of the truth is zero, so relative scores are undefined. Use "
             "xinverse.scores.rmse."
         )
     return scale.where(scale > 0)

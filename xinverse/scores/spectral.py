@@ -1,4 +1,4 @@
-"""Which scales maps resolve: spectra of the error and of the truth on one grid."""
+"""Scales that maps resolve, from spectra of the error and of the truth on one grid."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ __all__ = ["power_spectrum", "spectral_scores"]
 
 Floats = NDArray[np.float64]
 
-# Of the largest density: below, a spectrum is the rounding of its field.
-_ROUNDING = 1e-20
+_ROUNDING = 1e-20  # of the largest density; below it a spectrum is rounding error
 
 
 def power_spectrum(
@@ -37,29 +36,29 @@ def power_spectrum(
         P(f, k) = \Big\langle \frac{2 \Delta t \Delta x}{N_t N_x \langle w^2 \rangle}
         \big(|\hat a(f, k)|^2 + |\hat a(-f, k)|^2\big) \Big\rangle_y, \qquad f, k > 0,
 
-    with :math:`\hat a` the discrete Fourier transform of the field over (time, x), less its
-    mean and multiplied by a Hann window :math:`w` along both. Its sum times
+    where :math:`\hat a` is the discrete Fourier transform over (time, x) of the field, minus
+    its mean and multiplied by a Hann window :math:`w` along both. The sum times
     :math:`\Delta f \Delta k` is the variance.
 
     Parameters
     ----------
     field : DataArray
-        On (time, y, x) in any order, at regular times and x. Rows of y with a missing value
-        are left out, since a spectrum needs whole rows.
+        On (time, y, x) in any order, regular in time and x. Rows of y with a missing value are
+        left out.
     dims : mapping, optional
-        Dimensions that are not found by themselves.
+        Dimensions by role, such as ``{"y": "nlat"}``. Default: found automatically.
 
     Returns
     -------
     DataArray
-        On (frequency, wavenumber), with their inverse, ``period`` in days and ``wavelength``
-        in degrees of longitude (km on a projected grid), as coordinates. The attribute
-        ``rows`` counts the rows of y.
+        On (frequency, wavenumber), with the coordinates ``period`` in days and ``wavelength``
+        in degrees of longitude (km on a projected grid). The attribute ``rows`` is the number
+        of rows of y.
 
     Raises
     ------
     AxesError, UnitsError
-        The axes are not understood.
+        The axes are not recognised.
     GridError
         Times or x are irregular, or fewer than five.
     DataError
@@ -67,15 +66,15 @@ def power_spectrum(
 
     Notes
     -----
-    As in ``mod_eval.py`` of the 2020a SSH mapping data challenge, which counts waves in one
-    direction only; here both count.
+    As in ``mod_eval.py`` of the 2020a SSH mapping data challenge, except that waves in both
+    directions count.
     """
     axes = find_axes(field, dims)
     grid = make_grid(field, axes)
     _check_steps(grid, axes)
     values = field.transpose(axes.time, axes.y, axes.x).to_numpy().astype(np.float64)
     if np.isinf(values).any():
-        raise DataError("The field holds infinite values. Expected numbers, NaN on land.")
+        raise DataError("The field has infinite values. Expected numbers, NaN on land.")
     rows = _whole_rows(values)
     return _spectrum(values[:, rows], grid, str(field.attrs.get("units", "1")))
 
@@ -86,28 +85,27 @@ def spectral_scores(
     *,
     dims: Mapping[str, Hashable] | None = None,
 ) -> xr.Dataset:
-    r"""Score maps scale by scale, and find the smallest scales that they resolve.
+    r"""Score maps by scale, and find the smallest scales that they resolve.
 
-    With :math:`P` as in :func:`power_spectrum`, on wavelengths :math:`\lambda = 1/k` and
-    periods :math:`T = 1/f`,
+    With :math:`P` as in :func:`power_spectrum`, wavelengths :math:`\lambda = 1/k` and periods
+    :math:`T = 1/f`,
 
     .. math::
         s(T, \lambda) = 1 - \frac{P_e}{P_x}, \qquad
         \lambda_x = \min_T \, \lambda^\ast(s(T, \cdot)), \qquad
         \lambda_t = \min_\lambda \, \lambda^\ast(s(\cdot, \lambda)),
 
-    where :math:`\lambda^\ast` is where a row of :math:`s` first falls below one half on the way
-    from its largest scale to its smallest, interpolated linearly between two wavelengths (or
-    periods). What a row resolves must hang together with the largest scale: a wavelength that
-    is resolved by chance among others that are not does not count.
+    where :math:`\lambda^\ast` is the wavelength (or period) at which a row of :math:`s`, from
+    its largest scale down, first falls below one half, interpolated linearly. Smaller scales
+    that exceed one half again do not count.
 
     Parameters
     ----------
     analysis, truth : DataArray
-        On the same coordinates, at regular times and x; NaN in the truth is land. Rows of y
+        On the same coordinates, regular in time and x; NaN in the truth is land. Rows of y
         with land are left out.
     dims : mapping, optional
-        Dimensions that are not found by themselves.
+        Dimensions by role, such as ``{"y": "nlat"}``. Default: found automatically.
 
     Returns
     -------
@@ -115,24 +113,22 @@ def spectral_scores(
         On (frequency, wavenumber): ``psd_truth``, ``psd_error``, and ``score``, NaN where the
         truth has no power. Numbers: ``lambda_x`` (degrees of longitude, or km on a projected
         grid), ``lambda_x_km`` (at the mean cosine of the latitudes used) and ``lambda_t``
-        (days); the same three with ``_averaged`` behind them, of the ratio of the spectra
-        averaged over the other axis. A number is NaN where not even the largest scale is
-        resolved, and the smallest scale of the plane, an upper bound, where all are.
+        (days); and with the suffix ``_averaged``, the same for the ratio of the spectra
+        averaged over the other axis. A number is NaN if the largest scale is not resolved, and
+        the smallest scale of the grid, an upper bound, if all are.
 
     Raises
     ------
     AxesError, GridError, UnitsError, OptionError
-        The two do not lie on the same coordinates or have other units; times or x are irregular
-        or fewer than five.
+        Coordinates or units differ; times or x are irregular or fewer than five.
     DataError
         There are gaps, every row has land, or the truth is constant.
 
     Notes
     -----
-    λx and λt are what ``mod_eval.py`` of the 2020a SSH mapping data challenge reads off the 0.5
-    contour of :math:`s`: where that contour is a single one, its smallest wavelength is on one
-    of the rows. Its code takes the first path that matplotlib draws, which may be another one;
-    here, none is drawn.
+    ``mod_eval.py`` of the 2020a SSH mapping data challenge reads λx and λt off the first path
+    of the 0.5 contour of :math:`s` that matplotlib draws. For a single contour the results
+    agree, since its smallest wavelength lies on one of the rows.
     """
     axes = find_axes(truth, dims)
     grid = make_grid(truth, axes)
@@ -145,7 +141,7 @@ def spectral_scores(
     )
     if not float(wanted.max()) > 0:
         raise DataError(
-            "The truth does not vary over time and x: a spectral score has no meaning. Use "
+            "The truth does not vary over time and x, so spectral scores are undefined. Use "
             "xinverse.scores.rmse."
         )
     result = xr.Dataset({"psd_truth": wanted, "psd_error": wrong})
@@ -181,14 +177,14 @@ def _whole_rows(values: Floats) -> NDArray[np.bool_]:
     rows = np.isfinite(values).all(axis=(0, 2))
     if not rows.any():
         raise DataError(
-            f"Each of the {rows.size} rows of y has land or a missing value, and a spectrum "
-            "over time and x needs whole rows. Select a part of the sea without any."
+            f"Each of the {rows.size} rows of y has land or a missing value. Expected a "
+            "complete row, for a spectrum: select a part of the sea with one."
         )
     return np.asarray(rows)
 
 
 def _check_steps(grid: Grid, axes: Axes) -> None:
-    # A row of y is transformed by itself, so those may be irregular.
+    # Each row of y is transformed separately, so y may be irregular.
     for name, values in ((axes.time, grid.time), (axes.x, grid.x)):
         steps = np.diff(values)
         if values.size < MIN_STEPS:
@@ -198,8 +194,8 @@ def _check_steps(grid: Grid, axes: Axes) -> None:
         else:
             continue
         raise GridError(
-            f"The axis {name!r} {found}. A spectrum needs at least {MIN_STEPS} values at equal "
-            "steps: select or interpolate such ones."
+            f"The axis {name!r} {found}. Expected at least {MIN_STEPS} values at equal steps, "
+            "for a spectrum: select or interpolate them."
         )
 
 

@@ -3,6 +3,7 @@
 from xinverse import osse, scores, tiling
 from xinverse._version import __version__
 from xinverse.accessor import InverseAccessor
+from xinverse.climatology import climatology
 from xinverse.methods import table as methods
 from xinverse.model import Model, load_model
 from xinverse.options import set_options
@@ -21,6 +22,7 @@ __all__ = [
     "InverseAccessor",
     "Model",
     "__version__",
+    "climatology",
     "compare",
     "deconvolve",
     "denoise",

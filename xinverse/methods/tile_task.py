@@ -14,7 +14,9 @@ from xinverse.fields.coordinates import FULL_CIRCLE
 from xinverse.fields.field import refuse_infinite
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import Method
+from xinverse.methods.limits import Limit
 from xinverse.methods.problem import Estimate, Layout, Place, Problem, Source, Wanted
+from xinverse.methods.transforms import from_log, to_log
 from xinverse.tiling.cover import SAME_EDGE, cell_edges
 from xinverse.tiling.eager import Covers
 from xinverse.tiling.plan import Tile
@@ -47,6 +49,10 @@ class TileTask:
         Where to solve.
     keep_observed : bool
         Copy the observations into the mean instead of analysing them.
+    limit : Limit, optional
+        How far from the observations the maps reach.
+    transform : str, optional
+        ``"log"`` solves for the logarithm.
     """
 
     method: Method
@@ -56,6 +62,8 @@ class TileTask:
     covers: Mapping[str, Covers]
     device: str = "auto"
     keep_observed: bool = False
+    limit: Limit | None = None
+    transform: str | None = None
 
     @property
     def token(self) -> tuple[Any, ...]:
@@ -73,6 +81,8 @@ class TileTask:
             self.wanted,
             self.device,
             self.keep_observed,
+            self.limit,
+            self.transform,
         )
 
     def __call__(self, tile: Tile, inputs: Mapping[Role, Any]) -> dict[Key, Any]:
@@ -127,8 +137,21 @@ class TileTask:
         kept_wet = wet[tile.keep[1:]]
         if not kept_wet.any():
             return {(v, k): np.nan for v in self.layout.variables for k in self.wanted.kinds}
-        problem, flips = _ascending(self._problem(tile, inputs, wet, words))
-        arrays = self._estimate(problem).arrays()
+        if self.transform:
+            logs = {
+                role: to_log(values, f"{role[0]} of {words}")
+                for role, values in inputs.items()
+                if role[0] in {"values", "background"}
+            }
+            problem, flips = _ascending(self._problem(tile, {**inputs, **logs}, wet, words))
+            estimate = from_log(self._estimate(problem))
+        else:
+            problem, flips = _ascending(self._problem(tile, inputs, wet, words))
+            estimate = self._estimate(problem)
+        arrays = estimate.arrays()
+        reached = kept_wet
+        if self.limit is not None:
+            reached = kept_wet & _turn(self.limit.reached(problem), flips)
         for key, array in arrays.items():
             solved = _turn(array, flips)
             if not np.isfinite(solved[..., kept_wet]).all():
@@ -136,7 +159,7 @@ class TileTask:
                     f"method={self.method.name!r} gave values that are not finite in {words}. "
                     "Check its options and the range of the values there."
                 )
-            arrays[key] = np.where(kept_wet, solved, np.nan)
+            arrays[key] = np.where(reached, solved, np.nan)
         if self.keep_observed:
             self._copy_observations(tile, inputs, kept_wet, arrays)
         return arrays

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xinverse.checks import check_count, check_switch, is_number
+from xinverse.checks import check_choice, check_count, check_number, check_switch, is_number
 from xinverse.device import check_device, require_device
 from xinverse.errors import OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call, history_line
 from xinverse.methods.base import Method
+from xinverse.methods.limits import Limit
 from xinverse.methods.problem import Wanted
 from xinverse.methods.registry import find
+from xinverse.methods.transforms import TRANSFORMS
 from xinverse.options import get_option
 from xinverse.weights import describe
 
@@ -56,6 +59,10 @@ class Call:
         Where tiles are solved.
     line : str
         What the history of the result says.
+    limit : Limit, optional
+        How far from the observations the maps reach.
+    transform : str, optional
+        ``"log"``, or None.
     """
 
     method: Method
@@ -68,6 +75,8 @@ class Call:
     progress: bool
     device: str
     line: str
+    limit: Limit | None = None
+    transform: str | None = None
 
     @classmethod
     def of(
@@ -86,6 +95,9 @@ class Call:
         tile: Any = "auto",
         device: str | None = None,
         progress: bool | None = None,
+        max_distance: float | None = None,
+        max_gap: float | None = None,
+        transform: str | None = None,
         said: Mapping[str, Any] | None = None,
     ) -> Call:
         """Check the keywords that every verb shares, and make the method.
@@ -102,6 +114,8 @@ class Call:
             The method's own.
         weights, mask, dims, error, members, keep_observed, tile, device, progress
             As in `xinverse.interpolate`.
+        max_distance, max_gap, transform
+            Likewise.
         said : mapping, optional
             The verb's own keywords, for the history.
 
@@ -123,6 +137,11 @@ class Call:
             numbers["weights"] = describe(weights, chosen.name)
         elif weights is not None:
             raise OptionError(f"method={chosen.name!r} has no weights and takes no weights=.")
+        if transform is not None:
+            check_choice("transform", transform, TRANSFORMS)
+            if is_number(numbers.get("background")):
+                check_number("background", numbers["background"], above=0)
+                numbers["background"] = log(numbers["background"])
         made = chosen.made(numbers)
         for on, what in ((error, "error"), (members, "members")):
             if on and what not in chosen.gives:
@@ -130,16 +149,19 @@ class Call:
                     f"method={method!r} gives no {what}. method='oi' does; "
                     "xinverse.methods() lists what each gives."
                 )
+        limit = Limit(max_distance, max_gap)
         line = describe_call(
             verb,
             method=method,
             weights=weights,
             mask=mask,
-            background=options.get("background"),
-            **(said or {}),
+            **{"background": options.get("background"), **(said or {})},
             error=error or None,
             members=members,
             keep_observed=keep_observed or None,
+            max_distance=max_distance,
+            max_gap=max_gap,
+            transform=transform,
             tile=None if isinstance(tile, str) else tile,
             **{name: value for name, value in options.items() if name != "background"},
         )
@@ -154,6 +176,8 @@ class Call:
             progress=get_option("progress") if progress is None else bool(progress),
             device=device,
             line=history_line(line),
+            limit=None if limit == Limit() else limit,
+            transform=transform,
         )
 
     @classmethod

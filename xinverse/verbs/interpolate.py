@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import xarray as xr
 
+from xinverse.climatology import climatology
+from xinverse.errors import OptionError
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.choose import chosen_variables, names_together
 from xinverse.verbs.job import Observation
@@ -35,6 +38,9 @@ def interpolate(
     error: bool = False,
     members: int | None = None,
     keep_observed: bool = False,
+    max_distance: float | None = None,
+    max_gap: float | None = None,
+    transform: str | None = None,
     tile: Any = "auto",
     device: str | None = None,
     progress: bool | None = None,
@@ -73,7 +79,9 @@ def interpolate(
     dims : mapping, optional
         Dimension names of ``"time"``, ``"y"`` and ``"x"``, if they cannot be found.
     background : float, DataArray or str, optional
-        The field where nothing is known. Default: the mean of the tile's observations.
+        The field where nothing is known. ``"climatology"`` is the mean seasonal cycle of
+        the data (`xinverse.climatology` makes it from another series). Default: the
+        mean of the tile's observations.
     error : bool
         Also return the error, one standard deviation of the analysis error in
         the variable's units, as ``<name>_error``.
@@ -81,6 +89,17 @@ def interpolate(
         Also return that many posterior samples, as ``<name>_members``.
     keep_observed : bool
         Copy the observations into the result instead of analysing them.
+    max_distance : float, optional
+        Fill only cells with an observation within so many km, of the same time unless
+        ``max_gap`` is given. Default: fill all.
+    max_gap : float, optional
+        Fill only cells with an observation within so many days, of the cell itself
+        unless ``max_distance`` is given. Default: fill all.
+    transform : {"log"}, optional
+        Solve for the natural logarithm of a positive variable, such as chlorophyll. The
+        map is the median of a log-normal distribution and the error its standard
+        deviation, in the units of the variable; ``noise`` and ``variance`` are those of
+        the logarithm.
     tile : "auto", mapping or Plan
         Cells of the cores of the tiles (`xinverse.plan_tiles` shows them).
     device : str, optional
@@ -125,28 +144,43 @@ def interpolate(
     """
     ds = as_dataset(obj, "interpolate")
     names = chosen_variables(obj, variables)
+    seasonal = isinstance(background, str) and background == "climatology"
+    seasonal = seasonal and background not in ds.variables
     call = Call.of(
         "interpolate",
         ds,
         method,
-        options if background is None else {"background": background, **options},
+        options if background is None or seasonal else {"background": background, **options},
         weights=weights,
         mask=mask,
         dims=dims,
         error=error,
         members=members,
         keep_observed=keep_observed,
+        max_distance=max_distance,
+        max_gap=max_gap,
+        transform=transform,
         tile=tile,
         device=device,
         progress=progress,
-        said={"variables": variables, "together": together or None},
+        said={
+            "background": background,
+            "variables": variables,
+            "together": together or None,
+        },
     )
     if together:
+        if seasonal:
+            raise OptionError("together=True takes no background='climatology'.")
         fields = [obj[name] for name in names_together(obj, names, dims, call.companions)]
         results = run(call, ds, fields, [Observation(da.name, da) for da in fields])
         return assembled(ds, call, results)
 
     def fill(da: xr.DataArray) -> Results:
-        return run(call, ds, [da], [Observation(da.name, da)])
+        mine = call
+        if seasonal:
+            cycle = climatology(da, dims=dims)
+            mine = replace(call, companions={**call.companions, "background": cycle})
+        return run(mine, ds, [da], [Observation(da.name, da)])
 
     return over_variables(obj, call, fill, names)

@@ -156,7 +156,8 @@ def prepare(
     for state in states.values():
         _check_units(state.template, method)
     method.check(layout)
-    return Job(states, fields, inputs, covers, layout, plan_for(method, layout, call.tile))
+    tiles = plan_for(method, layout, call.tile, call.limit)
+    return Job(states, fields, inputs, covers, layout, tiles)
 
 
 def _source_field(
@@ -199,8 +200,8 @@ def _covers(state: Field, field: Field) -> Covers:
         )
     if here.periodic and not there.periodic:
         raise GridError(
-            f"The grid that is wanted goes round the globe, and {field.name!r} does not. Select "
-            "its region of the grid first."
+            f"The grid that is wanted goes round the globe, and {field.name!r} does not. "
+            "Select its region of the grid first."
         )
     period = FULL_CIRCLE if there.periodic else None
     x = there.x

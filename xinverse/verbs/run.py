@@ -111,6 +111,8 @@ def assembled(obj: xr.Dataset, call: Call, results: Results) -> xr.Dataset:
 def _labelled(variable: str, state: Field, arrays: dict[Hashable, Any], call: Call) -> Results:
     """The mean of a variable, and what was asked for with it."""
     attrs = prepend_history(state.template.attrs, call.line)
+    if call.transform:
+        attrs["analysis"] = "median of a log-normal distribution; the error is its deviation"
     extra: Results = {}
     if call.wanted.error:
         name = f"{variable}_error"
@@ -153,6 +155,8 @@ def _solve(job: Job, call: Call) -> dict[Hashable, Any]:
         covers=job.covers,
         device=call.device,
         keep_observed=call.keep_observed,
+        limit=call.limit,
+        transform=call.transform,
     )
     outputs = {
         (name, kind): ((call.wanted.members,) if kind == "members" else (), dtypes[name])

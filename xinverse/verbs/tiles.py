@@ -9,6 +9,7 @@ import numpy as np
 
 from xinverse.errors import TileError
 from xinverse.methods.base import Method
+from xinverse.methods.limits import Limit
 from xinverse.methods.problem import Layout
 from xinverse.options import get_option
 from xinverse.tiling.plan import Plan, plan
@@ -16,7 +17,9 @@ from xinverse.tiling.plan import Plan, plan
 __all__ = ["plan_for"]
 
 
-def plan_for(method: Method, layout: Layout, tile: Any = "auto") -> Plan:
+def plan_for(
+    method: Method, layout: Layout, tile: Any = "auto", limit: Limit | None = None
+) -> Plan:
     """The tiles of a method on a grid: a function of these alone, never of chunks.
 
     Parameters
@@ -28,6 +31,8 @@ def plan_for(method: Method, layout: Layout, tile: Any = "auto") -> Plan:
     tile : "auto", Plan, or mapping of "time", "y", "x" to int
         ``"auto"`` fits the option ``memory_budget``; a mapping sets the longest
         core along some axes; a plan is taken as it is.
+    limit : Limit, optional
+        How far from the observations the maps reach; tiles must see as far.
 
     Raises
     ------
@@ -36,6 +41,8 @@ def plan_for(method: Method, layout: Layout, tile: Any = "auto") -> Plan:
     """
     budget, grid = get_option("memory_budget"), layout.grid
     per_cell = method.bytes_per_cell * len(layout.variables)
+    # The part of a tile that is kept goes half way into its halo.
+    least = tuple(2 * cells for cells in limit.halo(grid)) if limit else (0, 0, 0)
     if isinstance(tile, Plan):
         sizes = tuple(a.size for a in tile.axes)
         if sizes != grid.shape:
@@ -47,6 +54,13 @@ def plan_for(method: Method, layout: Layout, tile: Any = "auto") -> Plan:
             raise TileError(
                 "The plan wraps along x, and this grid does not go round the globe. Make a "
                 "plan for it with xinverse.plan_tiles."
+            )
+        short = [a.count > 1 and a.halo < n for a, n in zip(tile.axes, least, strict=True)]
+        if any(short):
+            raise TileError(
+                f"max_distance= and max_gap= need halos of {least} cells along (time, y, x), "
+                f"and the plan has {tuple(a.halo for a in tile.axes)}: leave tile= out, or "
+                "make a plan with longer halos."
             )
         return _within(budget, tile, per_cell)
     wanted = method.footprint(layout, budget / len(layout.variables))
@@ -67,7 +81,8 @@ def plan_for(method: Method, layout: Layout, tile: Any = "auto") -> Plan:
             core[roles.index(role)] = min(int(cells), grid.shape[roles.index(role)])
         reason = "core as given"
     longest = (core[0], core[1], core[2])
-    tiles = plan(grid.shape, longest, wanted.halo, periodic=grid.periodic, reason=reason)
+    t, y, x = (max(pair) for pair in zip(wanted.halo, least, strict=True))
+    tiles = plan(grid.shape, longest, (t, y, x), periodic=grid.periodic, reason=reason)
     return _within(budget, tiles, per_cell)
 
 

@@ -1,0 +1,65 @@
+"""Solve for the logarithm of a positive variable, and give the answer in its units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xinverse.errors import DataError
+from xinverse.methods.problem import Estimate
+
+__all__ = ["TRANSFORMS", "from_log", "to_log"]
+
+TRANSFORMS = ("log",)
+
+
+def to_log(values: np.ndarray, words: str) -> np.ndarray:
+    """Natural logarithm of positive values; NaN stays NaN.
+
+    Parameters
+    ----------
+    values : ndarray
+        Any shape.
+    words : str
+        Whose values, for the error.
+
+    Raises
+    ------
+    DataError
+        Some values are not positive.
+    """
+    low = values <= 0
+    if low.any():
+        raise DataError(
+            f"{words} has {int(low.sum())} values that are 0 or less, the smallest "
+            f"{values[low].min():g}, and transform='log' needs positive ones. Take them for "
+            "gaps, obj.where(obj > 0), or leave transform= out."
+        )
+    return np.log(values)
+
+
+def from_log(estimate: Estimate) -> Estimate:
+    r"""An estimate of the logarithm, in the units of the variable.
+
+    For a logarithm of mean :math:`\mu` and standard deviation :math:`\sigma`,
+
+    .. math::
+
+        \hat x = e^\mu, \qquad
+        \text{error} = e^{\mu + \sigma^2 / 2} \sqrt{e^{\sigma^2} - 1}
+
+    the median and the standard deviation of a log-normal distribution.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        Of the logarithm.
+    """
+    spread = {
+        v: np.exp(estimate.mean[v] + 0.5 * e**2) * np.sqrt(np.expm1(e**2))
+        for v, e in estimate.error.items()
+    }
+    return Estimate(
+        mean={v: np.exp(m) for v, m in estimate.mean.items()},
+        error=spread,
+        members={v: np.exp(m) for v, m in estimate.members.items()},
+    )

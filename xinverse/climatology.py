@@ -37,9 +37,9 @@ def climatology(
         c(d) = \frac{\sum_t w(d, t) \, y_t + \epsilon \bar y}{\sum_t w(d, t) + \epsilon},
         \qquad w(d, t) = \exp\left( - \frac{\Delta(d, t)^2}{2 s^2} \right)
 
-    with the sums over the observed times and :math:`\Delta` the distance of two days of
-    the year, and :math:`\epsilon = 0.1`. Where little was observed, the mean of the cell :math:`\bar y` takes over,
-    and in cells that were hardly seen that of all cells.
+    with the sums over the observed times, :math:`\Delta` the distance of two days of
+    the year and :math:`\epsilon = 0.1`. Where little was observed, the mean of the cell
+    :math:`\bar y` takes over, and in cells that were hardly seen that of all cells.
 
     Parameters
     ----------

@@ -407,10 +407,10 @@ def test_two_gaussian_blurs_are_one_that_is_wider():
             lambda: Stack([Matrix(torch.eye(2))]).split(torch.ones(1, 3), torch.ones(1, 2)),
             r"\(1, 3\): expected \(batch, 2\)",
         ),
-        (lambda: NoiseWeighted(Matrix(torch.eye(2)), 0.0), "Noise of 0: expected one standard"),
+        (lambda: NoiseWeighted(Matrix(torch.eye(2)), 0.0), "Noise of 0: expected a standard"),
         (
             lambda: NoiseWeighted(Matrix(torch.eye(2)), torch.tensor([1.0, torch.nan])),
-            "Noise of nan: expected one standard",
+            "Noise of nan: expected a standard",
         ),
         (
             lambda: NoiseWeighted(Matrix(torch.eye(2)), torch.ones(4, 1, 1)).weigh(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 import torch
 from tensors import BOTH, FLOATS, random
 from torch import Tensor
 
+from xinverse.learning.reference import MeanCost
 from xinverse.operators import Mask, Operator
-from xinverse.priors import CirculantGaussian, GaussianPrior, KroneckerGaussian, Prior
+from xinverse.priors import CirculantGaussian, GaussianPrior, KroneckerGaussian, Prior, White
 from xinverse.priors.two_scale import TwoScale
 from xinverse.solvers import GaussianPosterior
-from xinverse.variational import CostGradient, VariationalCost
+from xinverse.variational import CostGradient, Inversion, VariationalCost
 
 
 class Ridge(Prior):
@@ -261,3 +264,36 @@ def test_the_inverse_hessian_of_the_cost_is_the_error_covariance():
         rtol=1e-5,
         atol=0,
     )
+
+
+# The inverse problem that solvers take -------------------------------------------------
+
+
+def test_an_inversion_is_its_cost_at_its_observations():
+    cost = VariationalCost(Ridge(), 3.0, 0.5).double()
+    x, (y, operator) = random((2, 5)), masked((2, 5))
+    inversion = Inversion(cost, y, operator)
+    torch.testing.assert_close(inversion.value(x), cost(x, y, operator), rtol=0, atol=0)
+    expected = cost.gradient(x, y, operator)
+    for half, same in zip(inversion.gradient(x), expected, strict=True):
+        torch.testing.assert_close(half, same, rtol=0, atol=0)
+    other = inversion.replace(y=2 * y)
+    torch.testing.assert_close(other.value(x), cost(x, 2 * y, operator), rtol=0, atol=0)
+    torch.testing.assert_close(inversion.at_sea(x), x, rtol=0, atol=0)
+    sea = torch.tensor([True, False, True, True, False])
+    torch.testing.assert_close(inversion.replace(sea=sea).at_sea(x), x * sea, rtol=0, atol=0)
+    with pytest.raises(FrozenInstanceError):
+        inversion.y = x
+
+
+@pytest.mark.parametrize("kind", [VariationalCost, MeanCost])
+def test_the_prox_of_an_inversion_counts_the_weight_of_the_prior(kind):
+    """Where it is, the gradient of |z - x|^2 / 2 plus tau times the prior's term is zero."""
+    y, operator = masked((3, 5))
+    inversion = Inversion(kind(White(), 3.0, 0.5).double(), y, operator)
+    x, tau = random((3, 5)), torch.tensor([0.1, 1.0, 7.0], dtype=torch.float64)
+    z = inversion.prox(x, tau)
+    slope = z - x + tau[:, None] * inversion.gradient(z).prior
+    torch.testing.assert_close(slope, torch.zeros_like(z), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="Ridge has no proximal operator: use a prior"):
+        Inversion(VariationalCost(Ridge()), y, operator).prox(x, 1.0)

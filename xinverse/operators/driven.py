@@ -1,4 +1,4 @@
-r"""Weak-constraint 4DVar as an operator: a model that is driven by its own errors."""
+r"""Weak-constraint 4DVar as an operator: a model driven by its own errors."""
 
 from __future__ import annotations
 
@@ -68,12 +68,11 @@ class DrivenTrajectory(Operator):
 
     With control variables v of unit variance this is the prior of
     weak-constraint 4DVar in its forcing formulation (Trémolet 2006),
-    preconditioned by its covariances: :math:`C C^\top` in space, and in time
-    errors of the model that last, :math:`F F^\top = \gamma^2 e^{-(t - s)^2 /
-    \tau^2}`, while what they did is forgotten at the rate :math:`\rho =
-    e^{-\Delta / T}`. The factor :math:`\gamma` makes the variance of a state
-    that is not moved (:math:`\phi = 1`) tend to that of :math:`x_0`. As T grows it
-    becomes the strong constraint.
+    preconditioned by its covariances: :math:`C C^\top` in space, and
+    :math:`F F^\top = \gamma^2 e^{-(t - s)^2 / \tau^2}` in time. The state forgets
+    past errors at the rate :math:`\rho = e^{-\Delta / T}`. The factor
+    :math:`\gamma` makes the variance of a state at rest (:math:`\phi = 1`) tend to
+    that of :math:`x_0`. The limit of large T is the strong constraint.
 
     Parameters
     ----------
@@ -88,27 +87,27 @@ class DrivenTrajectory(Operator):
     substeps : int
         Time steps of the model in :math:`\Delta`.
     memory : float
-        T, in the model's time; infinite for the strong constraint, whose only
-        control is :math:`v_0`.
+        T, in the model's time; infinite for the strong constraint, with
+        :math:`v_0` as only control.
     error_scale : float
         :math:`\tau`, in the model's time; zero for errors that are white.
     parameters : mapping of str to tuple of float, optional
-        Parameters of the model that are estimated with the state: mean and
-        standard deviation of each before anything was observed.
+        Parameters of the model that are estimated with the state: prior mean and
+        standard deviation of each.
 
     Raises
     ------
     ValueError
-        A time or a time step that is none, a memory or a scale that is no time, a
-        parameter that the model does not have; when it is applied, a control vector
-        of another length.
+        ``times`` or ``substeps`` below one; a memory or an error scale that is not
+        positive; a parameter that the model does not have; when it is applied, a
+        control vector of another length.
 
     Notes
     -----
     The state is a vector ``(batch, n)``: the control fields one after another,
     then one number for each parameter. The trajectory is ``(batch, time, ny,
-    nx)``. What a step needs for its derivative is computed again when it is
-    asked for, so that memory grows with the number of times, not of time steps.
+    nx)``. Each step is computed again for its derivative, so memory grows with the
+    number of times, not of time steps.
     """
 
     linear = False
@@ -135,7 +134,7 @@ class DrivenTrajectory(Operator):
         self.model, self.colour = model, colour
         self.dt, self.times, self.substeps = float(dt), times, substeps
         self.kept = math.exp(-dt / memory)
-        self.weak = not math.isinf(memory) and times > 1  # one map is not driven
+        self.weak = not math.isinf(memory) and times > 1  # a single map has no errors
         self.estimated = dict(parameters or {})
         check_parameters(model, self.estimated)
         if self.weak:
@@ -191,7 +190,7 @@ def _error_factor(times: int, dt: float, kept: float, error_scale: float) -> Ten
     lag = dt * torch.arange(times - 1, dtype=torch.float64)
     if error_scale:
         covariance = torch.exp(-(((lag[:, None] - lag) / error_scale) ** 2))
-        # Variance that the errors pile up, far from the start: sum of kept^(j+k) c(j-k).
+        # Accumulated variance of the errors far from the start: sum of kept^(j+k) c(j-k).
         reach = math.ceil(6 * error_scale / dt)
         far = torch.arange(-reach, reach + 1, dtype=torch.float64)
         piled = (kept ** far.abs() * torch.exp(-((dt * far / error_scale) ** 2))).sum()

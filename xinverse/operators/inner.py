@@ -1,9 +1,9 @@
-r"""Inner products, and the adjoint, that know the areas of the cells.
+r"""Inner products and adjoints weighted by the areas of the cells.
 
-On a grid of latitudes and longitudes a sum over cells is no integral over the sea:
-towards the poles it counts small cells as if they were large. With the areas as
-weights, :math:`\langle a, b \rangle_W = \sum_i w_i a_i b_i`, it is one, and gradients
-no longer depend on how the grid was cut.
+On a grid of latitudes and longitudes a plain sum over cells is not an integral: it gives
+the small cells near the poles too much weight. Weighted by the areas,
+:math:`\langle a, b \rangle_W = \sum_i w_i a_i b_i`, it is, and gradients do not depend on
+the grid.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ def inner(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
     a, b : Tensor
         ``(batch, *state)``.
     weight : Tensor, optional
-        Of each cell, w, such as its area, broadcasting to ``a``; one where it is
-        not given.
+        Weight w of each cell, such as its area, broadcasting to ``a``. Default: 1.
 
     Returns
     -------
@@ -60,21 +59,20 @@ def weighted_adjoint(
     Parameters
     ----------
     operator : Operator
-        H, or its derivative at the state where it is not linear.
+        H. If it is not linear, its derivative at the state is used.
     y : Tensor
-        In the space of the observations.
+        Observation, ``(batch, *observation)``.
     state : Tensor
-        Where the derivative is taken; a linear operator uses its shape only.
+        Where the derivative is taken; a linear operator needs only its shape.
     state_weight, observation_weight : Tensor, optional
         Diagonals of :math:`W_x` and :math:`W_y`, such as the areas of the cells
-        of either grid, broadcasting to the state and to ``y``; one where they
-        are not given. Where a cell of the state has no weight, as on land, the
-        adjoint is zero.
+        of either grid, broadcasting to the state and to ``y``. Default: 1. The
+        adjoint is zero in cells of weight zero, such as land.
 
     Returns
     -------
     Tensor
-        In the space of the state.
+        Of the shape of the state.
     """
     weighed = y if observation_weight is None else y * observation_weight.to(y.dtype)
     gradient = operator.adjoint(weighed, state)

@@ -1,4 +1,4 @@
-"""The state is seen where, and only where, something was observed."""
+"""Observations of the state itself, on part of the grid."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ __all__ = ["Mask"]
 
 @OPERATORS.register("mask")
 class Mask(Operator):
-    r"""Observe the state on the observed domain :math:`\Omega` and nowhere else.
+    r"""Observe the state on the observed domain :math:`\Omega` only.
 
     .. math:: H(x) = 1_\Omega \, x
 
     Parameters
     ----------
     observed : Tensor
-        Boolean, of the state's shape or broadcasting to it. Land and gaps are
-        False alike: neither was observed.
+        Boolean, broadcasting to the state. False on land and in gaps.
     """
 
     def __init__(self, observed: Tensor) -> None:
@@ -34,5 +33,5 @@ class Mask(Operator):
         return torch.where(self.observed, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
     def adjoint(self, y: Tensor, state: Tensor) -> Tensor:  # noqa: ARG002  a mask is its own adjoint
-        """The mask again."""
+        """Apply the mask again."""
         return self(y)

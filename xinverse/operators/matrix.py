@@ -1,4 +1,4 @@
-"""The state is seen through a matrix: any linear operator that fits in memory."""
+"""Any linear operator whose matrix fits in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Matrix"]
 
 @OPERATORS.register("matrix")
 class Matrix(Operator):
-    r"""A matrix times the numbers of the state, in one row.
+    r"""A matrix times the flattened state.
 
     .. math:: H(x) = A \, \mathrm{vec}(x)
 
@@ -19,12 +19,13 @@ class Matrix(Operator):
     ----------
     matrix : Tensor
         :math:`A`, ``(m, n)``, for states of n numbers in any shape. The
-        observation is ``(batch, m)``.
+        observation has the shape ``(batch, m)``.
 
     Raises
     ------
     ValueError
-        No matrix; when it is applied, a state with another number of values.
+        A tensor that is not two-dimensional; when it is applied, a state with another
+        number of values.
     """
 
     def __init__(self, matrix: Tensor) -> None:

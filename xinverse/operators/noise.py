@@ -1,4 +1,4 @@
-"""Observations counted in units of their own noise."""
+"""Observations divided by their noise."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class NoiseWeighted(Operator):
         \left\| \frac{y}{\sigma} - \tilde H(x) \right\|^2 = -2 \log p(y \mid x) + \text{const}
 
     for observations with independent Gaussian noise of standard deviation
-    :math:`\sigma`. The observation term of the cost is then a likelihood, and
-    what is precise counts for more than what is not.
+    :math:`\sigma`. The observation term of the cost is then a likelihood: precise
+    observations have more weight.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class NoiseWeighted(Operator):
         H.
     noise : float or Tensor
         :math:`\sigma`, positive, in the units of the observation and
-        broadcasting to it. Any positive number where nothing was observed.
+        broadcasting to it. Use any positive number for cells without observation.
 
     Raises
     ------
@@ -50,8 +50,8 @@ class NoiseWeighted(Operator):
             noise = torch.tensor(noise, dtype=torch.float64)
         if not bool((noise > 0).all()):
             raise ValueError(
-                f"Noise of {float(noise.min()):g}: expected one standard deviation above zero "
-                "for every observation, and any positive number where there is none."
+                f"Noise of {float(noise.min()):g}: expected a standard deviation above zero "
+                "for every cell; use any positive number for cells without observation."
             )
         self.operator = operator
         self.linear = operator.linear
@@ -81,14 +81,14 @@ class NoiseWeighted(Operator):
         return weighed
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of the shape that the operator sees."""
+        """Observation over its noise."""
         return self.weigh(self.operator(x))
 
     def adjoint(self, y: Tensor, state: Tensor) -> Tensor:
-        """The operator's adjoint of the observations over their noise."""
+        """Apply the operator's adjoint to the observations over their noise."""
         return self.operator.adjoint(self.weigh(y), state)
 
     def linearise(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """What is seen, and the adjoint there, from one evaluation."""
+        """H(x) and the adjoint there, from one evaluation."""
         seen, adjoint = self.operator.linearise(x)
         return self.weigh(seen), lambda y: adjoint(self.weigh(y))

@@ -1,4 +1,4 @@
-"""One state, seen in several ways at once."""
+"""One state, observed by several operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Stack"]
 
 @OPERATORS.register("stack")
 class Stack(Operator):
-    r"""Several operators on the same state, their observations one after the other.
+    r"""Several operators on the same state, with joined observations.
 
     .. math::
 
@@ -37,11 +37,11 @@ class Stack(Operator):
     Raises
     ------
     ValueError
-        No operator at all; observations that do not match the operators.
+        No operator; observations that do not match the operators.
 
     Notes
     -----
-    The observation is ``(batch, m)``, with m the numbers that they see together.
+    The observation is ``(batch, m)``, with m the total number of values.
     """
 
     def __init__(self, operators: Sequence[Operator]) -> None:
@@ -53,7 +53,7 @@ class Stack(Operator):
 
     @property
     def operators(self) -> list[Operator]:
-        """Those on the state, in their order."""
+        """The operators, in order."""
         return [cast(Operator, part) for part in self.parts]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Stack(Operator):
         return self.join([operator(x) for operator in self.operators])
 
     def join(self, observations: Sequence[Tensor]) -> Tensor:
-        """One observation of those of the operators.
+        """Join the observations of the operators.
 
         Parameters
         ----------
@@ -88,8 +88,7 @@ class Stack(Operator):
         y : Tensor
             ``(batch, m)``.
         state : Tensor
-            Any state of the shape that was observed: it tells the shapes of the
-            observations.
+            Any state of the right shape; it gives the shapes of the observations.
 
         Returns
         -------
@@ -101,12 +100,12 @@ class Stack(Operator):
         return _cut(y, shapes)
 
     def adjoint(self, y: Tensor, state: Tensor) -> Tensor:
-        """The adjoints of the operators, added up."""
+        """Sum of the adjoints of the operators."""
         parts = zip(self.operators, self.split(y, state), strict=True)
         return reduce(torch.add, (part.adjoint(seen, state) for part, seen in parts))
 
     def linearise(self, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """What is seen, and the adjoint there, from one evaluation of each."""
+        """H(x) and the adjoint there, from one evaluation of each operator."""
         seen, adjoints = zip(*(part.linearise(x) for part in self.operators), strict=True)
         shapes = [part.shape[1:] for part in seen]
 

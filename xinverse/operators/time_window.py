@@ -1,4 +1,4 @@
-"""The state is seen as means over several times, as a composite shows it."""
+"""Observations that are means over several times, such as composites."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ class TimeWindow(Operator):
     Parameters
     ----------
     length : int
-        Times of a window, n: 8 for 8-day composites of daily states.
+        Number of times n in a window: 8 for 8-day composites of daily states.
     stride : int, optional
-        Times from the start of a window to that of the next, s; a window
-        follows on the one before where it is not given. Smaller than the length
-        for a running mean.
+        Number of times s from the start of a window to that of the next; below the
+        length for a running mean. Default: the length, windows without overlap.
     weights : Tensor, optional
-        Of the times of a window, w, ``(length,)``; ``1 / length`` each where they
-        are not given, a mean.
+        Weights w of the times of a window, ``(length,)``. Default: ``1 / length``,
+        a mean.
 
     Raises
     ------
@@ -36,8 +35,8 @@ class TimeWindow(Operator):
 
     Notes
     -----
-    States are ``(batch, time, *state)``. Times after the last window that is
-    whole are not seen.
+    States are ``(batch, time, *state)``. Times after the last complete window are
+    not observed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The state is where a model starts, and is seen all along its way: strong constraint."""
+"""Strong-constraint 4DVar: the state is the start of a model's trajectory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Trajectory", "check_parameters"]
 
 
 def check_parameters(model: Dynamics, names: Iterable[str]) -> None:
-    """Refuse names that the model has no number for."""
+    """Require names of parameters that the model has."""
     numbers = [*model.named_buffers(), *model.named_parameters()]
     known = sorted({path.rpartition(".")[2] for path, _ in numbers})
     if strange := [name for name in names if name not in known]:
@@ -26,15 +26,15 @@ def check_parameters(model: Dynamics, names: Iterable[str]) -> None:
 
 @OPERATORS.register("trajectory")
 class Trajectory(Operator):
-    r"""All the states that follow from the first one.
+    r"""Trajectory of a model from its first state.
 
     .. math::
 
         H(x_0) = \left( x_0, \; \phi_\Delta(x_0), \; \phi_{2 \Delta}(x_0), \ldots \right)
 
-    With it the model is taken as perfect and the first state is all that is
-    looked for: strong-constraint 4DVar (Le Dimet and Talagrand 1986). With
-    named parameters, they are looked for too:
+    The model is assumed to be perfect, and only the first state is estimated:
+    strong-constraint 4DVar (Le Dimet and Talagrand 1986). Named parameters are
+    estimated with it:
 
     .. math:: H(x_0, \theta) = \left( x_0, \; \phi_\Delta(x_0; \theta), \ldots \right)
 
@@ -45,27 +45,26 @@ class Trajectory(Operator):
     dt : float
         :math:`\Delta`, in the model's unit of time.
     times : int
-        How many, the first included.
+        Number of times, the first included.
     substeps : int
         Time steps of the model in :math:`\Delta`.
     parameters : sequence of str
         Names of the model's parameters that are part of the state.
     shape : sequence of int, optional
-        Of the model's state, ``(*state)``; needed where there are parameters.
+        Shape of the model's state; required with parameters.
 
     Raises
     ------
     ValueError
-        A time or a time step that is none, a parameter that the model does not
-        have, parameters without a shape; when it is applied, a state with
-        another number of values.
+        ``times`` or ``substeps`` below one; a parameter that the model does not have;
+        parameters without a shape; when it is applied, a state with another number
+        of values.
 
     Notes
     -----
     A state is ``(batch, *state)``, an observation ``(batch, time, *state)``.
     With p parameters a state is ``(batch, n + p)``: the n numbers of the first
-    state, then the parameters, in the order of their names (`unpack` takes it
-    apart).
+    state, then the parameters in the order of their names. `unpack` separates them.
     """
 
     linear = False
@@ -86,7 +85,7 @@ class Trajectory(Operator):
         if parameters and shape is None:
             raise ValueError(
                 f"Parameters ({', '.join(parameters)}) without shape=: expected the shape of "
-                "the model's state, which a flat vector does not tell."
+                "the model's state."
             )
         self.model = model
         self.dt, self.times, self.substeps = float(dt), times, substeps
@@ -94,12 +93,12 @@ class Trajectory(Operator):
         self.shape = None if shape is None else tuple(shape)
 
     def unpack(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Take a state apart.
+        """Separate the first state and the parameters.
 
         Parameters
         ----------
         x : Tensor
-            ``(batch, n + p)``, or ``(batch, *state)`` where there are no parameters.
+            ``(batch, n + p)``, or ``(batch, *state)`` without parameters.
 
         Returns
         -------

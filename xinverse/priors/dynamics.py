@@ -1,4 +1,4 @@
-r"""The prior that a model of the dynamics makes: tomorrow follows from today."""
+r"""A model of the dynamics as a prior."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DynamicsPrior"]
 
 @PRIORS.register("dynamics")
 class DynamicsPrior(ProjectionPrior):
-    r"""Each state is the flow of the one before.
+    r"""Each state follows from the previous one by a model.
 
     .. math::
 
@@ -22,13 +22,13 @@ class DynamicsPrior(ProjectionPrior):
 
     (section 3.1 of Fablet, Drumetz and Rousseau 2020; the model term of
     weak-constraint 4DVar, Trémolet 2006). The first state of a window is its own
-    projection: nothing precedes it.
+    projection.
 
     Parameters
     ----------
     model : Dynamics
-        Known, or itself learned. Its step is a residual network of as many
-        layers as the scheme has stages.
+        A known model or a learned one. A time step is a residual network with one
+        layer for each stage of the scheme.
     dt : float
         :math:`\Delta`, in the model's unit of time.
     substeps : int
@@ -36,7 +36,7 @@ class DynamicsPrior(ProjectionPrior):
 
     Notes
     -----
-    States are ``(batch, time, *state)``. All times are stepped at once.
+    States are ``(batch, time, *state)``. All times are stepped in parallel.
     """
 
     def __init__(self, model: Dynamics, dt: float, substeps: int = 1) -> None:
@@ -54,5 +54,5 @@ class DynamicsPrior(ProjectionPrior):
         return torch.cat([x[:, :1], self._next(x)], 1)
 
     def cost(self, x: Tensor) -> Tensor:
-        """Squared distance of each state from the flow of the one before, summed."""
+        """Sum of the squared distances of states from their forecasts, shape ``(batch,)``."""
         return (x[:, 1:] - self._next(x)).square().flatten(1).sum(1)

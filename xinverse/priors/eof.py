@@ -1,4 +1,4 @@
-r"""Truncated empirical orthogonal functions: a state is a sum of few patterns.
+r"""Truncated empirical orthogonal functions: a state is a sum of a few patterns.
 
 .. math:: \Phi(x) = m + E^\top E (x - m)
 
@@ -23,27 +23,26 @@ class EOF(ProjectionPrior):
     .. math:: \Phi(x) = m + E^\top E (x - m), \qquad U(x) = \| x - \Phi(x) \|^2
 
     The rows of E are the leading eigenvectors of the covariance of the states
-    (principal components, proper orthogonal decomposition). What they explain
-    costs nothing, however large it is.
+    (principal components, proper orthogonal decomposition). The part of a state
+    that they explain has no cost, whatever its size.
 
     Parameters
     ----------
     mean : Tensor
-        The mean m, ``(n,)``: n numbers make a state, of whatever shape.
+        The mean m, ``(n,)``, of states of n numbers in any shape.
     modes : Tensor
         The rows of E, ``(k, n)``, orthonormal.
     variance : Tensor
-        That of the states along each mode, ``(k,)``, descending.
+        Variance of the states along each mode, ``(k,)``, descending.
 
     Raises
     ------
     ValueError
-        If the three do not fit one another.
+        Shapes that do not fit one another.
 
     Notes
     -----
-    States are ``(batch, *state)`` of any rank, flattened inside. Land is a
-    number that does not change, such as zero.
+    States are ``(batch, *state)`` of any rank. Set land to a constant, such as zero.
     """
 
     has_prox = True

@@ -1,4 +1,4 @@
-"""White noise that belongs to a cell of the grid, whichever tile draws it."""
+"""White noise that depends on the cell of the grid only, not on the tile."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ def white_noise(
     period: int | None = None,
     stream: int = 0,
 ) -> np.ndarray:
-    """Standard normal numbers, each a function of its cell alone.
+    """Standard normal numbers, each a function of its cell only.
 
-    Two tiles that overlap draw the same noise where they do, so their samples
-    agree and may be blended without losing variance.
+    Two tiles draw the same noise in the cells that they share, so their samples
+    agree and can be blended without losing variance.
 
     Parameters
     ----------
     seed, member : int
-        Which field of noise.
+        Select the field of noise.
     cells : sequence of ndarray
         Numbers of the cells along each axis: combined as an outer product
         where ``margins`` is given, element by element otherwise.
     margins : sequence of int, optional
-        Cells to add at both ends of each axis, counting on.
+        Number of cells to add at both ends of each axis.
     period : int, optional
-        Cells round the globe along the last axis, after which the noise repeats.
+        Number of cells along the last axis after which the noise repeats, for a grid
+        that goes round the globe.
     stream : int
         Fields of different streams are independent.
 

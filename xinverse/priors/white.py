@@ -1,4 +1,4 @@
-r"""Control variables: independent, of unit variance."""
+r"""Independent control variables of unit variance."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["White"]
 
 @PRIORS.register("white")
 class White(Prior):
-    r"""Standard normal numbers, what a change of variables makes of a Gaussian prior.
+    r"""Independent standard normal variables.
 
     .. math:: U(v) = \| v \|^2
 
-    With :math:`x = C v` it stands for the covariance :math:`C C^\top`, which is
-    then never inverted (Courtier et al. 1994).
+    With :math:`x = C v` it is a Gaussian prior of covariance :math:`C C^\top`, without
+    its inverse (Courtier et al. 1994).
 
     Notes
     -----
@@ -33,7 +33,7 @@ class White(Prior):
     def cost_and_gradient(
         self, x: Tensor, *, create_graph: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """The sum, and twice the state."""
+        """Sum of squares, and twice the state."""
         with torch.set_grad_enabled(create_graph):
             return self.cost(x), 2 * x
 

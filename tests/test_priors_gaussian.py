@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from prior_cases import axes
 from tensors import BOTH, random
 from torch import Tensor
 
+from xinverse.errors import OptionError
 from xinverse.priors import CirculantGaussian, GaussianPrior, KroneckerGaussian
 from xinverse.priors.kernels import SPACE_KERNELS, TIME_KERNELS, reach
 from xinverse.priors.noise import white_noise
@@ -368,3 +370,214 @@ def test_samples_know_which_cell_is_which():
     a, b = (prior.colour(noise)[0] for noise in draw)
     torch.testing.assert_close(a[1:, 1:, 1:], b[:-1, :-1, :-1], rtol=0, atol=1e-2)
     assert (a - b).abs().max() > 0.5
+
+
+# Gaussian priors: several variables ---------------------------------------------------
+
+
+def coupled(
+    variant: str, coupling: list[list[float]], days: list[float], series: list[int]
+) -> GaussianPrior:
+    kind, names = VARIANTS[variant]
+    _, y, x = axes((1, 3, 4))
+    return kind(
+        torch.tensor(days, dtype=torch.float64),
+        y,
+        x,
+        length_scale=20.0,
+        time_scale=1.5,
+        variance=3.0,
+        series=torch.tensor(series),
+        coupling=torch.tensor(coupling, dtype=torch.float64),
+        **names,
+    )  # type: ignore[arg-type]  # numbers and names
+
+
+def joint(prior: GaussianPrior) -> Tensor:
+    """B of several variables, entry by entry."""
+    assert prior.series is not None
+    assert prior.coupling is not None
+    series = prior.series[all_cells(prior)[:, 0]]
+    return dense(prior) * prior.coupling[series][:, series]
+
+
+HALF, ONE = [[1.0, 0.6], [0.6, 1.0]], [[1.0, 1.0], [1.0, 1.0]]
+THREE = [[1.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, 1.0]]
+LAYOUTS = {
+    "the same days": (HALF, [0.0, 1.0, 2.0, 0.0, 1.0, 2.0], [0, 0, 0, 1, 1, 1]),
+    "one and the same": (ONE, [0.0, 1.0, 0.0, 1.0], [0, 0, 1, 1]),
+    "other days": (HALF, [0.0, 1.0, 2.0, 3.0, 1.0, 3.0], [0, 0, 0, 0, 1, 1]),
+    "by day": (HALF, [0.0, 0.0, 1.0, 1.0], [1, 0, 1, 0]),
+    "three, the first not in the state": (THREE, [0.0, 1.0, 0.0], [1, 1, 2]),
+}
+EVERY_LAYOUT = pytest.mark.parametrize("layout", LAYOUTS)
+
+
+@EVERY_VARIANT
+@EVERY_LAYOUT
+def test_products_of_several_variables_equal_the_joint_matrix(variant, layout):
+    prior = coupled(variant, *LAYOUTS[layout])
+    B, cells = joint(prior), all_cells(prior)
+    torch.testing.assert_close(prior.between(cells, cells), B, rtol=1e-12, atol=1e-12)
+    x = random((2, *prior.shape))
+    torch.testing.assert_close(prior.matvec(x).flatten(1), x.flatten(1) @ B, rtol=0, atol=1e-9)
+    some = torch.randperm(len(cells), generator=torch.Generator().manual_seed(2))[:9]
+    v = random((2, 9), seed=1)
+    spread = prior.spread(v, cells[some]).flatten(1)
+    torch.testing.assert_close(spread, v @ B[some], rtol=0, atol=1e-9)
+    restricted = prior.restrict(v, cells[some])
+    torch.testing.assert_close(restricted, v @ B[some][:, some], rtol=0, atol=1e-9)
+
+
+@EVERY_VARIANT
+@EVERY_LAYOUT
+def test_inverse_of_several_variables(variant, layout):
+    prior = coupled(variant, *LAYOUTS[layout])
+    prior.nugget = 1e-2
+    x = random((1, *prior.shape))
+    matrix = joint(prior) + prior.nugget * prior.variance * torch.eye(x.numel())
+    expected = torch.linalg.solve(matrix, x.flatten(1).T).T
+    torch.testing.assert_close(prior.solve(x).flatten(1), expected, rtol=0, atol=1e-4)
+
+
+@EVERY_VARIANT
+@EVERY_LAYOUT
+def test_colour_of_several_variables_gives_the_joint_matrix(variant, layout):
+    """As for one variable: W' W of coloured unit vectors, a block of noise per variable."""
+    coupling, days, series = LAYOUTS[layout]
+    prior = coupled(variant, coupling, days, series)
+    prior.length_scale, prior.time_scale = 5.0, 0.5
+    shape = prior.noise_shape
+    assert shape[0] == len(coupling) * (len(set(days)) + 2 * prior.margins[0])
+    size, count = int(np.prod(shape)), len(all_cells(prior))
+    covariance = torch.zeros(count, count, dtype=torch.float64)
+    for rows in torch.arange(size).split(2000):
+        unit = torch.zeros(len(rows), size, dtype=torch.float64)
+        unit[torch.arange(len(rows)), rows] = 1
+        w = prior.colour(unit.unflatten(1, shape)).flatten(1)
+        covariance += w.T @ w
+    torch.testing.assert_close(covariance, joint(prior), rtol=0, atol=2e-3 * prior.variance)
+
+
+@pytest.mark.parametrize("variant", ["kronecker", "circulant, matern32"])
+def test_samples_of_several_variables_agree_between_tiles(variant):
+    """Noise is drawn for each variable alone, as the cells' own; variables may be left out."""
+    kind, names = VARIANTS[variant]
+    coupling = torch.tensor(HALF, dtype=torch.float64)
+    tiles = {
+        (0, 1): [np.arange(2, 8), np.arange(10, 18), np.arange(30, 39)],
+        (1,): [np.arange(4, 8), np.arange(7, 15), np.arange(34, 46)],
+    }
+    fields = []
+    for variables, cells in tiles.items():
+        t, y, x = axes(tuple(map(len, cells)))
+        prior = kind(
+            t.repeat(len(variables)),
+            y,
+            x,
+            length_scale=30.0,
+            time_scale=1.5,
+            series=torch.tensor(variables).repeat_interleave(len(t)),
+            coupling=coupling,
+            **names,
+        )  # type: ignore[arg-type]  # numbers and names
+        noise = [white_noise(9, 2, cells, prior.margins, stream=2 * v) for v in (0, 1)]
+        block = torch.from_numpy(np.concatenate(noise))[None]
+        assert block.shape[1:] == prior.noise_shape
+        fields.append(prior.colour(block)[0])
+    second = fields[0][len(tiles[0, 1][0]) :][2:6, 0:5, 4:9]
+    alone = fields[1][0:4, 3:8, 0:5]
+    assert second.shape == alone.shape
+    assert (second - alone).square().mean().sqrt() < 5e-3
+    # The first variable is another field, correlated with the second.
+    first = fields[0][: len(tiles[0, 1][0])]
+    assert 0.1 < (fields[0][len(first) :] - first).square().mean().sqrt() < 1.5
+
+
+@pytest.mark.parametrize("kind", [KroneckerGaussian, CirculantGaussian])
+def test_one_coupled_variable_is_one_variable(kind):
+    t, y, x = axes((3, 4, 5))
+    scales = {"length_scale": 25.0, "time_scale": 2.0}
+    plain = kind(t, y, x, **scales)
+    one = kind(
+        t, y, x, **scales, series=torch.zeros(3, dtype=torch.int32), coupling=torch.eye(1)
+    )
+    v = random((2, *plain.shape))
+    torch.testing.assert_close(one.matvec(v), plain.matvec(v))
+    noise = random((1, *plain.noise_shape))
+    assert one.noise_shape == plain.noise_shape
+    torch.testing.assert_close(one.colour(noise), plain.colour(noise))
+
+
+@pytest.mark.parametrize(
+    ("series", "coupling", "message"),
+    [
+        (torch.tensor([0, 1]), None, "series without coupling: expected both"),
+        (None, torch.eye(2), "coupling without series: expected both"),
+        (torch.tensor([0, 1, 1]), torch.eye(2), r"expected integers of shape \(2,\)"),
+        (torch.tensor([0.0, 1.0]), torch.eye(2), "torch.float32: expected integers"),
+        (torch.tensor([0, 2]), torch.eye(2), "expected numbers from 0 to 1"),
+        (torch.tensor([0, 1]), torch.ones(2, 3), "expected a square matrix"),
+        (torch.tensor([0, 1]), 2 * torch.eye(2), "diagonal of 1"),
+        (torch.tensor([0, 1]), torch.tensor([[1, 0.5], [0.2, 1]]), "expected a symmetric"),
+        (torch.tensor([0, 1]), torch.tensor([[1, 1.5], [1.5, 1]]), "an eigenvalue of -0.5"),
+        (torch.tensor([0, 1]), torch.full((2, 2), torch.nan), "expected a symmetric"),
+    ],
+)
+def test_an_invalid_coupling_is_an_error(series, coupling, message):
+    t, y, x = axes((2, 3, 4))
+    with pytest.raises(OptionError, match=message):
+        KroneckerGaussian(
+            t, y, x, length_scale=25.0, time_scale=2.0, series=series, coupling=coupling
+        )
+
+
+# Gaussian priors: on a grid -----------------------------------------------------------
+
+
+@dataclass
+class Grid:
+    """Days and km, as plain arrays."""
+
+    time: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+    periodic: bool = False
+
+
+def grid() -> Grid:
+    return Grid(np.arange(5.0, 8), 1000 + 11.0 * np.arange(4), -300 + 13.0 * np.arange(5))
+
+
+@pytest.mark.parametrize("kind", [KroneckerGaussian, CirculantGaussian])
+def test_a_prior_on_a_grid(kind):
+    found = kind.on(grid(), sea=np.ones((4, 5), bool), variance=2.0, temporal="exponential")
+    t, y, x = (torch.arange(n).double() for n in (3, 4, 5))
+    expected = kind(
+        t,
+        11 * y,
+        13 * x,
+        length_scale=100.0,
+        time_scale=10.0,
+        variance=2.0,
+        temporal="exponential",
+    )
+    assert type(found) is kind
+    v = random((1, 3, 4, 5))
+    torch.testing.assert_close(found.matvec(v), expected.matvec(v))
+
+
+@pytest.mark.parametrize("kind", [KroneckerGaussian, CirculantGaussian])
+def test_several_variables_on_a_grid_are_stacked(kind):
+    coupling = np.array(HALF)
+    found = kind.on(grid(), coupling=coupling)
+    assert found.shape == (6, 4, 5)
+    assert found.series.tolist() == [0, 0, 0, 1, 1, 1]
+    assert found.time.tolist() == [0, 1, 2, 0, 1, 2]
+    several = Grid(np.array([5.0, 6.0, 7.0, 6.0]), grid().y, grid().x)
+    other = kind.on(several, coupling=coupling, series=np.array([0, 0, 0, 1]))
+    kept = [0, 1, 2, 4]
+    cells = all_cells(other)
+    same = cells.clone()
+    same[:, 0] = torch.tensor(kept)[cells[:, 0]]
+    torch.testing.assert_close(other.between(cells, cells), found.between(same, same))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 import torch
@@ -545,6 +546,50 @@ class CirculantGaussian(GaussianPrior):
             )
         modes = state.unflatten(0, (len(x), len(weights))) / self.variance
         return torch.einsum("ta,nayx->ntyx", vectors, modes).to(x.dtype)
+
+    def ring_inverse(
+        self, noise_variance: float, kernel: Tensor | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        r"""Approximate inverse of :math:`G B G^\top + r I`, exact on the ring (Chan 1988).
+
+        Parameters
+        ----------
+        noise_variance : float
+            r.
+        kernel : Tensor, optional
+            Point spread function along y and x, with odd sides, whose convolution
+            is G. Default: the identity.
+
+        Returns
+        -------
+        callable
+            From fields ``(batch, nt, ny, nx)`` to such fields, in either precision.
+            Symmetric and positive definite.
+        """
+        weights, vectors = self._time_modes()
+        spectrum = self._spectrum(self.sizes).clamp(min=0)
+        if kernel is not None:
+            spectrum = spectrum * torch.fft.rfft2(self._around(kernel)).abs().square()
+        total = self.variance * weights[:, None, None] * spectrum
+        inverse = 1 / (total + noise_variance)
+
+        def apply(field: Tensor) -> Tensor:
+            turn = vectors.to(field.dtype)
+            modes = torch.einsum("ta,btyx->bayx", turn, field)
+            modes = self._convolve(modes, inverse.to(field.dtype))
+            return torch.einsum("ta,bayx->btyx", turn, modes)
+
+        return apply
+
+    def _around(self, kernel: Tensor) -> Tensor:
+        """The kernel on the ring, its middle in the first cell."""
+        ring = kernel.to(torch.float64)
+        for axis, (side, size) in enumerate(zip(kernel.shape, self.sizes, strict=True)):
+            place = (torch.arange(side, device=ring.device) - side // 2) % size
+            shape = list(ring.shape)
+            shape[axis] = size
+            ring = ring.new_zeros(shape).index_add(axis, place, ring)
+        return ring
 
     def spread(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`B S^\top v`, shape ``(batch, nt, ny, nx)``."""

@@ -64,6 +64,9 @@ NEGLIGIBLE_CORRELATION = 3e-4
 NEGLIGIBLE_IF_SMOOTH = 1e-5
 LOCAL_LIMIT = 3000
 
+# The same through a separable operator: means over blocks are smoother than the field.
+NEGLIGIBLE_THROUGH_AXES = 1e-7
+
 # Up to this many, a Cholesky factor is used when the iterations do not converge.
 RESCUE_LIMIT = 5000
 
@@ -224,7 +227,8 @@ class GaussianPosterior(Solver):
             y,
             lambda v: self._rough.restrict(v, self.cells) + noise * v,
             lambda v: self._seen.restrict(v, self.cells) + self.noise_variance * v,
-            1 / (self.exact.variance + self.noise_variance),
+            self._seen.inverse(self.cells, self.noise_variance)
+            or 1 / (self.exact.variance + self.noise_variance),
             self.tolerance,
         )
         # In float64: large weights of opposite signs cancel in the sum.
@@ -235,18 +239,20 @@ class GaussianPosterior(Solver):
         b: Tensor,
         rough: Callable[[Tensor], Tensor],
         exact: Callable[[Tensor], Tensor],
-        diagonal: Tensor,
+        inverse: Tensor | Callable[[Tensor], Tensor],
         tolerance: float,
     ) -> Tensor | None:
         """Solve in the prior's precision, correct the residual found in float64.
 
-        Returns None if the residual stays above ten times the tolerance.
+        ``inverse`` preconditions: a diagonal, or a function. Returns None if the
+        residual stays above ten times the tolerance.
         """
         low = self.prior.time.dtype
-        precondition = diagonal.to(low)
+        precondition = inverse.to(low).mul if isinstance(inverse, Tensor) else inverse
 
         def norm(r: Tensor) -> Tensor:
-            square = (r * diagonal * r).flatten(1).sum(1)
+            weighed = r * inverse * r if isinstance(inverse, Tensor) else r * inverse(r)
+            square = weighed.flatten(1).sum(1)
             return square.sqrt().reshape(-1, *[1] * (r.ndim - 1))
 
         solver = LinearConjugateGradient(max_iterations=MAX_ITERATIONS)
@@ -258,7 +264,7 @@ class GaussianPosterior(Solver):
             gain = (target / scale).flatten()
             wanted = torch.where(gain < 0.5, gain.clamp(min=2e-6), 2.0)
             start = (residual / scale).to(low)
-            step = solver(rough, start, preconditioner=precondition.mul, tolerance=wanted)
+            step = solver(rough, start, preconditioner=precondition, tolerance=wanted)
             solution = solution + scale * step.state
             residual = b - exact(solution)
             if bool((norm(residual) <= 2 * target).all()):
@@ -311,11 +317,11 @@ class GaussianPosterior(Solver):
 
         Beyond, without an operator or with a separable one, cells are taken in
         blocks of about half a correlation scale. Each block uses the
-        observations that are correlated with it, above 3e-4 (1e-5 for the
-        Gaussian covariance). Leaving out the others can only raise the error, by
-        less than 1e-3 of the field's standard deviation when the noise is a tenth
-        of it. Without an operator, a block uses the ``LOCAL_LIMIT`` most
-        correlated at most.
+        observations that are correlated with it: above 3e-4, 1e-5 for the Gaussian
+        covariance, 1e-7 through an operator. Leaving out the others can only raise
+        the error, by less than 1e-3 of the field's standard deviation when the
+        noise is a tenth of it. Without an operator, a block uses the
+        ``LOCAL_LIMIT`` most correlated at most.
 
         Parameters
         ----------
@@ -390,9 +396,9 @@ class GaussianPosterior(Solver):
     def _is_even(self) -> bool:
         r"""Whether :math:`F^\top H^\top R^{-1} H F` is diagonal and known."""
         noise, seen = self.noise_variance, self._seen
-        if seen.modes is None or not seen.separable or len(noise) != math.prod(seen.shape):
+        if seen.modes is None or not seen.separable or not seen.covers(self.cells):
             return False
-        return bool(noise.min() == noise.max()) and len(self.cells.unique(dim=0)) == len(noise)
+        return bool(noise.min() == noise.max())
 
     def _variance_in_closed_form(self) -> Variance:
         r""":math:`\operatorname{diag} A = (F \circ F) \, (1 + \lambda / r)^{-1}`."""
@@ -483,7 +489,9 @@ class GaussianPosterior(Solver):
             # The entries of a block are of one variable.
             with_block = prior.coupling[:, prior.series[block[0][0]]].abs()
             correlation = correlation * with_block[prior.series[self.cells[:, 0]]]
-        correlation = correlation * (correlation > self._negligible())
+        smooth = prior.space is gaussian
+        negligible = NEGLIGIBLE_IF_SMOOTH if smooth else NEGLIGIBLE_CORRELATION
+        correlation = correlation * (correlation > negligible)
         kept = int(min(LOCAL_LIMIT, int((correlation > 0).sum())))
         return correlation.topk(kept).indices
 
@@ -492,14 +500,11 @@ class GaussianPosterior(Solver):
         seen = self._seen
         if not isinstance(seen, SeenAxes):
             raise TypeError(f"{type(seen).__name__}: expected a separable operator.")
-        chosen = (seen.correlation(self.cells, block) > self._negligible()).nonzero()[:, 0]
+        correlation = seen.correlation(self.cells, block)
+        chosen = (correlation > NEGLIGIBLE_THROUGH_AXES).nonzero()[:, 0]
         if len(chosen) > LOCAL_LIMIT:
             raise ArithmeticError(self._too_many())
         return chosen
-
-    def _negligible(self) -> float:
-        smooth = self.exact.space is gaussian
-        return NEGLIGIBLE_IF_SMOOTH if smooth else NEGLIGIBLE_CORRELATION
 
 
 def _blocks(axis: Tensor, size: int, groups: Tensor | None = None) -> Iterator[slice]:

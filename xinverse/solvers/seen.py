@@ -13,7 +13,7 @@ With :math:`H = S G`, these classes apply :math:`H B H^\top` and :math:`B H^\top
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -50,6 +50,15 @@ class Factored(Protocol):
     def factors(self) -> Factors: ...
     @property
     def mode_variance(self) -> Tensor: ...
+
+
+@runtime_checkable
+class Ringed(Protocol):
+    """A prior that is diagonal in wavenumbers, but for the edges of the grid."""
+
+    def ring_inverse(
+        self, noise_variance: float, kernel: Tensor | None = None
+    ) -> Callable[[Tensor], Tensor]: ...
 
 
 class Kept(NamedTuple):
@@ -97,6 +106,30 @@ class Seen(nn.Module):
     def see(self, field: Tensor) -> Tensor:
         r""":math:`G x` of fields ``(batch, nt, ny, nx)``."""
         return field
+
+    def covers(self, cells: Tensor) -> bool:
+        """Whether the cells are all those of the observation, each once."""
+        return len(cells) == math.prod(self.shape) and len(cells.unique(dim=0)) == len(cells)
+
+    def inverse(
+        self, cells: Tensor, noise_variance: Tensor
+    ) -> Callable[[Tensor], Tensor] | None:
+        r"""Approximate inverse of :math:`H B H^\top + R`, for complete data.
+
+        Returns
+        -------
+        callable or None
+            From values ``(batch, m)`` to such values; None if there is nothing better
+            than a diagonal.
+        """
+        if not isinstance(self.prior, Ringed) or not self.covers(cells):
+            return None
+        apply = self.prior.ring_inverse(float(noise_variance.mean()), self._kernel())
+        return lambda v: _gather(apply(_scatter(v, cells, self.shape)), cells)
+
+    def _kernel(self) -> Tensor | None:
+        """Point spread function along y and x; None for the identity."""
+        return None
 
     def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
@@ -350,6 +383,18 @@ class SeenGrid(Seen):
         """The operator."""
         seen: Tensor = self.operator(field)
         return seen
+
+    def inverse(
+        self, cells: Tensor, noise_variance: Tensor
+    ) -> Callable[[Tensor], Tensor] | None:
+        """As without an operator, for a `Blur`."""
+        return super().inverse(cells, noise_variance) if self._is_blur() else None
+
+    def _is_blur(self) -> bool:
+        return isinstance(self.operator, Blur) and self.operator.kernel.ndim == 2
+
+    def _kernel(self) -> Tensor | None:
+        return self.operator.kernel if isinstance(self.operator, Blur) else None
 
     def _back(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`H^\top v`, fields."""

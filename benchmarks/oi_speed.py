@@ -21,11 +21,12 @@ from _mediterranean import NOISE, mediterranean_case
 from _report import parser
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
+from xinverse.constants import KM_PER_DEGREE
+
 LENGTH, TIME, VARIANCE = 80.0, 10.0, 0.0025
 OPTIONS = {"length_scale": LENGTH, "time_scale": TIME, "noise": NOISE, "variance": VARIANCE}
 DAYS = (30, 45, 60)  # of the dense solves
 BOX = {"time": slice(30, 60), "latitude": slice(30, 70), "longitude": slice(180, 240)}
-KM_PER_DEGREE = np.pi * 6371.0 / 180
 ROWS = 1024  # of a covariance matrix made at once
 
 

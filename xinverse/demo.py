@@ -1,8 +1,8 @@
-"""The demonstration: a simulated sea, seen along orbits, filled, scored and drawn.
+"""The demonstration: simulate a sea, observe it along orbits, fill the gaps, score and plot.
 
-The sea is two-layer quasi-geostrophic turbulence with the statistics of a western
-boundary current's extension; no weights were trained on it. An island is laid on it,
-of which the simulation knows nothing, to show that land stays land.
+The sea is two-layer quasi-geostrophic turbulence with the statistics of the extension of a
+western boundary current; no weights were trained on it. An island, which the simulation does
+not have, shows that land stays land.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ SEED = 300
 SYSTEMS = ("nadir:4",)
 NOISE = 0.02  # m
 SCALES = {"length_scale": 90.0, "time_scale": 10.0}  # km, days
-MEMBERS = 16  # samples of the posterior; their spread is right to a fifth or so
+MEMBERS = 16  # samples of the posterior; their spread is accurate to about 20 %
 CHUNKS = {"time": 20, "latitude": 48, "longitude": 48}
 OUTPUTS = ("truth.zarr", "l3.zarr", "l4-oi.zarr", "l4-4dvarnet.zarr", "scores.csv", "maps.png")
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large the demonstration is.
+    """Size of the demonstration.
 
     Attributes
     ----------
     cells : int
-        Along each side of the box.
+        Cells along each side of the box.
     spinup, days : int
         Days of turbulence before the record, and of the record.
     margin : int
-        Days at both ends of the record that are not scored: there, observations
-        lie on one side only.
+        Days at both ends of the record to leave out of the scores, since observations lie on
+        one side of them only.
     """
 
     cells: int
@@ -68,20 +68,20 @@ def run(
     progress: bool = True,
     say: Callable[[str], object] = print,
 ) -> xr.Dataset:
-    """Simulate a sea, observe it, fill the gaps three ways, score and draw the maps.
+    """Simulate a sea, observe it, fill the gaps with three methods, score and plot the maps.
 
     Parameters
     ----------
     folder : path
-        Where it writes: ``truth.zarr``, ``l3.zarr`` (observations with gaps),
-        ``l4-oi.zarr``, ``l4-4dvarnet.zarr`` (complete maps), ``scores.csv`` and
-        ``maps.png``. Earlier ones are replaced.
+        Folder for ``truth.zarr``, ``l3.zarr`` (observations with gaps), ``l4-oi.zarr``,
+        ``l4-4dvarnet.zarr`` (complete maps), ``scores.csv`` and ``maps.png``; existing ones are
+        replaced.
     quick : bool
-        A small sea and a short record: to see that all works, not how well.
+        Use a small sea and a short record, to check that everything works.
     progress : bool
         Show progress bars.
     say : callable
-        What takes the lines of text.
+        Called with each line of text.
 
     Returns
     -------
@@ -123,20 +123,20 @@ def run(
 
 
 def simulate(size: Size = FULL, *, progress: bool = False) -> xr.Dataset:
-    """Simulate the sea that the demonstration maps.
+    """Simulate the sea of the demonstration.
 
     Parameters
     ----------
     size : Size
-        How large it is.
+        Its size.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     Dataset
-        ``ssh`` in metres on (time, latitude, longitude), NaN on the island, and
-        ``sea``, 1 on the sea, on (latitude, longitude).
+        ``ssh`` in metres on (time, latitude, longitude), NaN on the island, and ``sea``, 1 on
+        the sea, on (latitude, longitude).
     """
     with _one_thread():
         (height,) = nature_runs(
@@ -154,7 +154,7 @@ def simulate(size: Size = FULL, *, progress: bool = False) -> xr.Dataset:
 
 
 def _island(height: xr.DataArray) -> xr.DataArray:
-    """A lobed island of about 100 km, in the north-west of the box."""
+    """Mark a lobed island of about 100 km in the north-west of the box."""
     y, x = height["latitude"], height["longitude"]
     north = y - float(y.quantile(0.75))
     east = (x - float(x.quantile(0.3))) * np.cos(np.deg2rad(OCEAN.latitude))
@@ -164,7 +164,7 @@ def _island(height: xr.DataArray) -> xr.DataArray:
 
 
 def linear(seen: xr.DataArray) -> xr.DataArray:
-    """Interpolate linearly between observations in time and space, with scipy.
+    """Interpolate linearly between observations in time and space.
 
     Parameters
     ----------
@@ -174,8 +174,8 @@ def linear(seen: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     DataArray
-        Complete, land too: the nearest observation outside their hull. A day counts
-        as far as in the covariance of the optimal interpolation.
+        Complete, including land; the nearest observation outside their hull. The ratio of days
+        to km is that of the optimal interpolation.
     """
     from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
@@ -184,8 +184,8 @@ def linear(seen: xr.DataArray) -> xr.DataArray:
     day = SCALES["length_scale"] / SCALES["time_scale"]
     values = seen.transpose(axes.time, axes.y, axes.x).to_numpy()
     observed = np.isfinite(values)
-    # On a lattice many points lie on one sphere, which makes the triangulation slow: a
-    # metre of disorder cures it.
+    # Many points of a lattice lie on one sphere, which slows the triangulation down: shift them
+    # by about a metre.
     disorder = 1e-3 * np.random.default_rng(0).standard_normal((int(observed.sum()), 3))
     places = np.argwhere(observed) * np.array([day, dy, dx]) + disorder
     wanted = np.argwhere(np.ones_like(observed)) * np.array([day, dy, dx])
@@ -196,7 +196,7 @@ def linear(seen: xr.DataArray) -> xr.DataArray:
 
 
 def optimal(l3: xr.Dataset) -> xr.Dataset:
-    """Interpolate optimally, with the error as the spread of samples of the posterior.
+    """Interpolate optimally, with the error from samples of the posterior.
 
     Parameters
     ----------
@@ -206,8 +206,8 @@ def optimal(l3: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     Dataset
-        It with ``ssh`` filled, and ``ssh_error``: what ``error=True`` works out cell by
-        cell for thousands of observations, in a fraction of the time.
+        With ``ssh`` filled, and ``ssh_error``, the spread of the samples. With thousands of
+        observations this is much faster than the exact ``error=True``.
     """
     filled = interpolate(l3, "oi", noise=NOISE, members=MEMBERS, **SCALES)
     spread = filled["ssh_members"].std("member", ddof=1, skipna=False)
@@ -216,22 +216,22 @@ def optimal(l3: xr.Dataset) -> xr.Dataset:
 
 
 def score(maps: dict[str, xr.Dataset], truth: xr.DataArray, margin: int) -> xr.Dataset:
-    """Score maps against the truth, without some days at both ends.
+    """Score maps against the truth, without days at both ends.
 
     Parameters
     ----------
     maps : dict of str to Dataset
-        With ``ssh``, and perhaps ``ssh_error``.
+        With ``ssh`` and optionally ``ssh_error``.
     truth : DataArray
         On the same grid; NaN is land.
     margin : int
-        Days left out at each end.
+        Days to leave out at each end.
 
     Returns
     -------
     Dataset
-        Along ``analysis``. ``predicted_rmse`` is the root mean square of the error that
-        the method gave itself, NaN where it gave none.
+        Along ``analysis``. ``predicted_rmse`` is the root mean square of ``ssh_error``, or NaN
+        without it.
     """
     days = {"time": slice(margin, truth.sizes["time"] - margin)}
     wanted = truth.isel(days)
@@ -250,12 +250,12 @@ def score(maps: dict[str, xr.Dataset], truth: xr.DataArray, margin: int) -> xr.D
 
 
 def table(scores: xr.Dataset) -> str:
-    """Write the scores as lines of text.
+    """Format the scores as a text table.
 
     Parameters
     ----------
     scores : Dataset
-        As `run` returns them.
+        From :func:`run`.
     """
     columns = {
         "normalised MSE": "{normalised_mse:.4f}",
@@ -281,18 +281,18 @@ def table(scores: xr.Dataset) -> str:
 def draw(
     truth: xr.DataArray, seen: xr.Dataset, maps: dict[str, xr.Dataset], path: Path
 ) -> None:
-    """Draw the middle day of the record.
+    """Plot the middle day of the record.
 
     Parameters
     ----------
     truth : DataArray
-        The sea.
+        The truth.
     seen : Dataset
         Its observations.
     maps : dict of str to Dataset
         ``"oi"`` and ``"4dvarnet"``.
     path : Path
-        Of the picture.
+        Of the figure.
     """
     import matplotlib.pyplot as plt
 
@@ -306,11 +306,7 @@ def draw(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch work in one thread: fields this small gain little from more.
-
-    Threads that wait for one another lose ten times as much where something else
-    keeps one of the cores busy.
-    """
+    """Use one torch thread, since small fields gain little from more."""
     import torch
 
     threads = torch.get_num_threads()

@@ -21,6 +21,7 @@ from xinverse.points.positions import (
     find_layout,
     find_point_variable,
     read_positions,
+    read_values,
 )
 from xinverse.points.sources import Source, open_each
 
@@ -105,7 +106,7 @@ def grid_tracks(
         for first in range(0, dataset.sizes[layout.dim], _BLOCK):
             block = dataset.isel({layout.dim: slice(first, first + _BLOCK)})
             days, y, x = read_positions(block, layout, like[axes.time], grid.geographic)
-            values = _finite_or_nan(block[name])
+            values = read_values(block[name])
             extent.widen(days, y, x)
             it = nearest_cells(grid.time, days, width=1.0)
             iy = nearest_cells(grid.y, y)
@@ -157,16 +158,6 @@ def _check_units(name: Hashable, attrs: Mapping[Any, Any], later: xr.DataArray) 
             f"{name!r} is in {attrs.get('units')!r} in the first points and in "
             f"{later.attrs.get('units')!r} in later ones. Convert them to one unit."
         )
-
-
-def _finite_or_nan(points: xr.DataArray) -> NDArray[np.float64]:
-    values = points.to_numpy().astype(np.float64)
-    if np.isinf(values).any():
-        raise DataError(
-            f"{points.name!r} has {int(np.isinf(values).sum())} infinite values along the "
-            "tracks. Expected numbers, or NaN for a missing value."
-        )
-    return values
 
 
 def _noise_of(

@@ -20,6 +20,7 @@ from xinverse.points.positions import (
     find_layout,
     find_point_variable,
     read_positions,
+    read_values,
 )
 
 __all__ = ["Pairs", "pair"]
@@ -73,12 +74,7 @@ def pair(
     check_units(analysis, points[name])
     origin = analysis[axes.time]
     positions = read_positions(points, layout, origin, grid.geographic)
-    truth = points[name].to_numpy().astype(np.float64)
-    if np.isinf(truth).any():
-        raise DataError(
-            f"{name!r} has {int(np.isinf(truth).sum())} infinite values along the tracks. "
-            "Expected numbers, or NaN for a missing value."
-        )
+    truth = read_values(points[name])
     valid = np.isfinite(truth)
     held = [position[valid] for position in positions]
     maps, inside = interpolate(analysis, axes, grid, held, mask)

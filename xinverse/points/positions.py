@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xinverse.errors import AxesError, OptionError
+from xinverse.errors import AxesError, DataError, OptionError
 from xinverse.fields.axes import NAMES, Axes
 from xinverse.fields.clock import date_after, days_after
 from xinverse.fields.coordinates import DEGREES, STANDARD_NAMES, spatial_units
@@ -22,6 +22,7 @@ __all__ = [
     "find_layout",
     "find_point_variable",
     "read_positions",
+    "read_values",
 ]
 
 Floats = NDArray[np.float64]
@@ -180,6 +181,24 @@ def read_positions(
         y = y * KM_PER_UNIT[spatial_units(points[layout.y], "y")]
         x = x * KM_PER_UNIT[spatial_units(points[layout.x], "x")]
     return days_after(origin, points[layout.time]), y, x
+
+
+def read_values(points: xr.DataArray) -> Floats:
+    """Load values along tracks as float64, NaN where missing.
+
+    Raises
+    ------
+    DataError
+        Values are infinite.
+    """
+    values = points.to_numpy().astype(np.float64)
+    infinite = int(np.isinf(values).sum())
+    if infinite:
+        raise DataError(
+            f"{points.name!r} has {infinite} infinite values along the tracks. Expected "
+            "numbers, or NaN for a missing value."
+        )
+    return values
 
 
 def _find(points: xr.Dataset, role: str, like: Hashable) -> Hashable:

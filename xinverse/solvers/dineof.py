@@ -182,9 +182,9 @@ def dineof(
     ``error`` has three parts, added as variances: the amplitudes of the modes
     on that date, given the observations of the date; the pattern of the modes
     in that cell, given the observations of the cell (:func:`mode_error`), with
-    the product of the two; and the expected error, for what the modes do not hold. The first is the error of
-    optimal interpolation with the covariance of the EOFs (Beckers, Barth and
-    Alvera-Azcárate 2006).
+    the product of the two; and the expected error, for what the modes do not
+    hold. The first is the error of optimal interpolation with the covariance of
+    the EOFs (Beckers, Barth and Alvera-Azcárate 2006).
 
     The order of dates or cells does not change the result, beyond rounding.
     """

@@ -169,8 +169,10 @@ def test_the_error_map_adds_dates_cells_and_what_the_modes_do_not_hold():
     observed = gaps(40, 70, 0.5)
     found = fill(truth, observed, max_modes=2, min_modes=2)
     s, u, v = found.singular_values, found.spatial, found.temporal
-    dates = mode_error(u.T, s / 40**0.5, found.expected_error, observed)
-    cells = mode_error(v.T, s / 70**0.5, found.expected_error, observed.T)
+    # The spread about the mean coefficient.
+    over_dates, over_cells = (s * m.std(1, correction=0) for m in (v, u))
+    dates = mode_error(u.T, over_dates, found.expected_error, observed)
+    cells = mode_error(v.T, over_cells, found.expected_error, observed.T)
     expected = found.expected_error**2 + torch.stack([torch.diag(u.T @ a @ u) for a in dates])
     expected += torch.stack([torch.diag(v.T @ c @ v) for c in cells], 1)
     expected += torch.stack(
@@ -199,14 +201,11 @@ def test_rare_cells_and_dates_are_left_out_and_then_regressed():
     assert found.rare_dates.nonzero()[:, 0].tolist() == [50, 51]
     assert bool(found.state.isfinite().all())
     # What is never observed is the mean, with the spread of the modes as error.
-    torch.testing.assert_close(found.state[:, 2], torch.full((100,), found.mean).double())
-    torch.testing.assert_close(found.state[51], torch.full((60,), found.mean).double())
-    size = int((~found.rare_dates).sum()) * int((~found.rare_cells).sum())
-    spread = float(found.singular_values.square().sum()) / size
-    assert float(found.error[51, 2]) == pytest.approx((spread + found.expected_error**2) ** 0.5)
+    dates, cells = ~found.rare_dates, ~found.rare_cells
+    torch.testing.assert_close(found.state[dates, 2], found.state[dates][:, cells].mean(1))
+    torch.testing.assert_close(found.state[51, cells], found.state[dates][:, cells].mean(0))
     assert float(found.error[:, 2].mean()) > 3 * float(found.error[:, 3:].median())
     # The others are those of a decomposition that never saw them.
-    dates, cells = ~found.rare_dates, ~found.rare_cells
     held = withheld_points(observed, seed=0)[dates][:, cells]
     alone = fill(field[dates][:, cells], observed[dates][:, cells], withheld=held)
     torch.testing.assert_close(found.state[dates][:, cells], alone.state)
@@ -217,12 +216,13 @@ def test_a_rare_cell_is_the_dense_analysis_of_its_observations():
     found = fill(field, observed)
     dates = ~found.rare_dates
     v = found.temporal[:, dates].T
-    cells = int((~found.rare_cells).sum())
-    prior = v @ torch.diag(found.singular_values**2 / cells) @ v.T
+    loads = (found.singular_values[:, None] * found.spatial)[:, ~found.rare_cells]
+    usual = v @ loads.mean(1)
+    prior = v @ torch.diag(loads.var(1, correction=0)) @ v.T
     seen = observed[dates, 0]
-    y = (field[dates, 0] - found.mean)[seen]
+    y = (field[dates, 0] - found.mean - usual)[seen]
     inner = prior[seen][:, seen] + found.expected_error**2 * torch.eye(len(y)).double()
-    dense = found.mean + prior[:, seen] @ torch.linalg.solve(inner, y)
+    dense = found.mean + usual + prior[:, seen] @ torch.linalg.solve(inner, y)
     low, high = float(found.state.min()), float(found.state.max())
     torch.testing.assert_close(found.state[dates, 0], dense.clamp(low, high))
 

@@ -171,9 +171,10 @@ def dineof(
     A mode can take any value at a cell with a handful of observations: the fit
     has as many unknowns as modes, and extrapolates. Such cells and dates are
     left out of the decomposition (for DINEOF, the usual advice is 5 %), and are
-    then regressed on the modes, with the variance of each mode as prior and the
-    expected error as noise: a cell without observations gets the mean, one with
-    few stays within what the modes usually do.
+    then regressed on the modes, with the mean and variance of each mode as prior
+    and the expected error as noise. A date without observations is the mean map, a
+    cell without observations has the mean series, and those with few observations
+    stay within what the modes usually do.
 
     A mode can also run away on a date that sees little of it, and what it fills
     there feeds the mode. In the iteration and in the result, what is filled is
@@ -235,17 +236,13 @@ def dineof(
     all_temporal = _embed(temporal, dates)
     noise = max(expected, 1e-9 * spread)
     patterns, pattern_spread = _regress(
-        anomaly[dates].T,
-        observed[dates].T,
-        temporal.T,
-        singular / math.sqrt(len(spatial.T)),
-        noise,
+        anomaly[dates].T, observed[dates].T, temporal.T, (spatial * singular[:, None]).T, noise
     )
     amplitudes, amplitude_spread = _regress(
         anomaly[:, cells],
         observed[:, cells],
         spatial.T,
-        singular / math.sqrt(len(temporal.T)),
+        (temporal * singular[:, None]).T,
         noise,
     )
     all_spatial[:, rare_cells] = _over(patterns, singular)[rare_cells].T
@@ -435,15 +432,17 @@ def _grams(basis: Tensor, observed: Tensor) -> Tensor:
 
 
 def _regress(
-    y: Tensor, observed: Tensor, basis: Tensor, scale: Tensor, noise: float
+    y: Tensor, observed: Tensor, basis: Tensor, others: Tensor, noise: float
 ) -> tuple[Tensor, Tensor]:
     """Posterior mean ``(m, P)`` and covariance ``(m, P, P)`` of coefficients of modes.
 
-    ``y`` is zero where nothing is observed.
+    The prior has the mean and the variance of the coefficients of the decomposition,
+    ``others`` ``(k, P)``. ``y`` is zero where nothing is observed.
     """
+    usual, scale = others.mean(0), others.std(0, correction=0)
     covariance = mode_error(basis, scale, noise, observed)
-    right = (y @ basis) / noise**2
-    return (covariance @ right[..., None])[..., 0], covariance
+    right = (y @ basis - _grams(basis, observed) @ usual) / noise**2
+    return usual + (covariance @ right[..., None])[..., 0], covariance
 
 
 def _quadratic(vectors: Tensor, matrices: Tensor) -> Tensor:

@@ -51,7 +51,9 @@ class Containing(Method):
             assert (np.diff(source.grid.x) > 0).all()
             assert (np.diff(source.grid.y) > 0).all()
             if isinstance(source.noise, np.ndarray):
-                np.testing.assert_array_equal(source.noise, np.abs(source.values) + 1)
+                whole = np.isfinite(source.values)
+                known = np.abs(source.values[whole]) + 1
+                np.testing.assert_array_equal(source.noise[whole], known)
             along = [
                 np.abs(there[:, None] - here).argmin(0)
                 for there, here in (
@@ -67,7 +69,8 @@ class Containing(Method):
                 )
             ]
             seen = source.values[:, along[0]][:, :, along[1]]
-            mean = np.where(inside[0][:, None] & inside[1], seen, mean)
+            there = inside[0][:, None] & inside[1] & np.isfinite(seen)
+            mean = np.where(there, seen, mean)
         return Estimate({problem.variable: mean[problem.place.keep]})
 
 
@@ -97,13 +100,22 @@ def solved(state: xr.DataArray, source: xr.DataArray, **options) -> xr.DataArray
 
 
 def expected_on(state: xr.DataArray, source: xr.DataArray) -> np.ndarray:
-    """By the coordinates alone, cell by cell."""
+    """By the coordinates alone, cell by cell.
+
+    A cell of the source counts if the cells of the state cover it.
+    """
     inside = []
     for name, period in (("lat", None), ("lon", 360)):
         apart = state[name].values[:, None] - source[name].values
         if period is not None:
             apart = (apart + 180) % 360 - 180
-        inside.append(np.abs(apart) <= 0.5 * STEP)
+        within = np.abs(apart) <= 0.5 * STEP
+        step = abs(float(state[name].diff(name)[0]))
+        covered = within.sum(0) * step >= STEP - 0.5 * step
+        if period is None or step * state[name].size < 360:
+            low, high = apart.min(0) - 0.5 * step, apart.max(0) + 0.5 * step
+            covered = (low <= -0.5 * STEP + 1e-9) & (high >= 0.5 * STEP - 1e-9)
+        inside.append(within & covered)
     out = np.full(state.shape, NOWHERE)
     for j, row in enumerate(inside[0]):
         for i, column in enumerate(inside[1]):

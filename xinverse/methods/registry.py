@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xinverse.methods import (  # noqa: F401  imported to be registered
+    dineof,
     fixed_point,
     four_dvar,
     learned,

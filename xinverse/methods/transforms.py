@@ -7,7 +7,7 @@ import numpy as np
 from xinverse.errors import DataError
 from xinverse.methods.problem import Estimate
 
-__all__ = ["TRANSFORMS", "from_log", "to_log"]
+__all__ = ["TRANSFORMS", "from_log", "log_level", "to_log"]
 
 TRANSFORMS = ("log",)
 
@@ -35,6 +35,17 @@ def to_log(values: np.ndarray, words: str) -> np.ndarray:
             "gaps, obj.where(obj > 0), or leave transform= out."
         )
     return np.log(values)
+
+
+def log_level(level: float) -> float:
+    """Natural logarithm of a background that was given as a positive number.
+
+    Parameters
+    ----------
+    level : float
+        In the units of the variable.
+    """
+    return float(np.log(level))
 
 
 def from_log(estimate: Estimate) -> Estimate:

@@ -151,7 +151,7 @@ def test_a_source_of_the_globe_on_coarser_cells(
     state = field(latitude[:: -1 if down[0] else 1], longitude)
     source = field(source_latitude[:: -1 if down[1] else 1], source_longitude)
     expected = expected_on(state, source)
-    assert (expected != NOWHERE).mean() > 0.8
+    assert (expected != NOWHERE).mean() > 0.2
     noise = abs(source) + 1
     if chunks is not None:
         state = state.chunk(dict(zip(state.dims, chunks, strict=True)))
@@ -165,9 +165,9 @@ def test_a_source_of_the_globe_on_coarser_cells(
 
 
 @pytest.mark.parametrize("lazy", [False, True], ids=["eager", "lazy"])
-@pytest.mark.parametrize("longitude", [*fine_globe, *regions], ids=lambda x: f"{x[0]:g}")
+@pytest.mark.parametrize("longitude", regions, ids=lambda x: f"{x[0]:g}")
 def test_a_source_of_a_region_leaves_the_rest_alone(longitude, lazy):
-    """Some tiles have no cell of it; on a globe, others wrap."""
+    """Some tiles have no cell of it."""
     state = field(np.arange(-28.0, 62, 10), longitude)
     source = field(np.array([-30.0, 0.0]), np.array([-45.0, -15.0, 15.0]))
     expected = expected_on(state, source)
@@ -175,6 +175,15 @@ def test_a_source_of_a_region_leaves_the_rest_alone(longitude, lazy):
     if lazy:
         state, source = state.chunk({"lat": 4, "lon": 7}), source.chunk({"lon": 2})
     np.testing.assert_allclose(solved(state, source), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("longitude", fine_globe, ids=lambda x: f"{x[0]:g}")
+def test_a_source_of_a_region_under_a_globe_is_an_error(longitude):
+    """A tile may reach both of its ends, across a gap in its longitudes."""
+    state = field(np.arange(-28.0, 62, 10), longitude)
+    source = field(np.array([-30.0, 0.0]), np.array([-45.0, -15.0, 15.0]))
+    with pytest.raises(GridError, match="goes round the globe, and 'ssh' does not"):
+        solved(state, source)
 
 
 def test_the_same_cells_are_the_states_own():

@@ -83,7 +83,8 @@ def read_time(coordinate: xr.DataArray) -> np.ndarray:
         raise GridError(
             f"The times of {name!r} are not strictly ascending: {values[first]} is followed by "
             f"{values[first + 1]} at position {first + 1}. Sort them with "
-            f"obj.sortby({name!r}), and remove repeated ones with obj.drop_duplicates({name!r})."
+            f"obj.sortby({name!r}), and remove repeated ones with "
+            f"obj.drop_duplicates({name!r})."
         )
     return days
 

@@ -413,7 +413,7 @@ def test_other_files_are_named(tmp_path):
         "flat.pt": (flat, "axes; expected four"),
         "two.pt": (two, "2 networks"),
         "list.pt": ([1, 2], "a list; expected a state_dict"),
-        "odd.pt": ({"epoch": 3, "model": "x"}, "no state_dict.*'epoch', 'model'"),
+        "odd.pt": ({"epoch": 3, "model": "x"}, "not a state_dict.*'epoch', 'model', not"),
         "empty.pt": ({"state_dict": {}}, "no keys|keys none"),
     }
     for name, (content, words) in cases.items():

@@ -361,7 +361,7 @@ AT_THE_CALL = {
     ),
     "a halo longer than the globe": Mistake(
         TileError,
-        r"The halo along x, \d+ cells, is longer than the axis, 14: shorten",
+        r"The halo along x, \d+ cells, is longer than the axis, 14\. Shorten",
         moved("lon", np.arange(14) * 360 / 14),
         {"length_scale": 30_000},
     ),

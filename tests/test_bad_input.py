@@ -125,7 +125,7 @@ AT_THE_CALL = {
     ),
     "irregular spacing": Mistake(
         GridError,
-        r"method='oi' with covariance='matern32' needs a regular grid in space, and the "
+        r"method='oi' with covariance='matern32' needs a regular grid in space; the "
         r"spacing of y or x varies\. Interpolate.*covariance='gaussian'",
         moved("lat", replaced(LAT, 9, -15.0)),
         {"covariance": "matern32"},
@@ -431,7 +431,7 @@ FROM_THE_VALUES = {
     "nothing observed in a tile": Mistake(
         DataError,
         r"Nothing is observed in variable 'sla', days 0 to 5, y -20 to -15.5°, x 10.75 to "
-        r"13.25°, so nothing tells the level.*Give background= \(0 for an anomaly",
+        r"13.25°, so the level of the field is unknown.*Give background= \(0 for an anomaly",
         lambda data: data.where(data.lon < 10.5),
         {"background": None, "tile": plan(SHAPE, (6, 10, 7), (0, 0, 2))},
     ),
@@ -449,8 +449,8 @@ FROM_THE_VALUES = {
     ),
     "a background with holes": Mistake(
         DataError,
-        r"The background is not finite everywhere in the sea of variable 'sla'.*Fill it, or "
-        r"mask its land",
+        r"The background is not finite everywhere in the sea of variable 'sla'.*Fill its gaps, "
+        r"or mask its land",
         call={"background": CUBE.where(CUBE.lat > -18)},
     ),
     "an infinite background": Mistake(

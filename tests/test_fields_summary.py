@@ -118,7 +118,9 @@ def test_a_file_is_not_read_to_be_shown(tmp_path):
     build(Layout()).drop_encoding().to_netcdf(tmp_path / "field.nc")
     with xr.open_dataset(tmp_path / "field.nc") as ds:
         assert summarise(ds).observed == {"sla": None}
+        assert summarise(ds.isel(time=slice(1, None))).observed == {"sla": None}
         assert summarise(ds.load()).observed["sla"] > 0
+        assert summarise(ds.isel(lat=slice(None, None, -1))).observed["sla"] > 0
 
 
 def test_other_grids_and_times():

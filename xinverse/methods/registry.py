@@ -1,4 +1,4 @@
-"""The methods by name: importing this file registers those of the package."""
+"""The methods by name; importing this module registers those of the package."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["available", "find"]
 
 
 def available() -> dict[str, type[Method]]:
-    """Every registered method, by name."""
+    """Return every registered method, by name."""
     return {name: METHODS[name] for name in sorted(METHODS)}
 
 
 def find(name: str) -> type[Method]:
-    """The method of that name; `UnknownNameError` with the near ones otherwise."""
+    """Return the method of a name; raise `UnknownNameError` with near names if unknown."""
     return METHODS[name]

@@ -1,4 +1,4 @@
-"""Patches to learn from: boxes drawn at random and read one by one from where the data lie."""
+"""Training patches: boxes drawn at random, and read one by one."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ Box = tuple[slice, slice, slice]
 Reader = Callable[[Box], np.ndarray]
 
 WET = 0.2  # share of a patch that must be sea
-ATTEMPTS = 50  # draws until a patch has something to learn from
+ATTEMPTS = 50  # draws to find a patch with a truth
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """One field on (time, y, x), read box by box.
+    """One field on (time, y, x), read in boxes.
 
     Attributes
     ----------
     shape : tuple of int
         Cells along (time, y, x).
     y, truth, background : callable
-        Values of a box: observations (NaN where there is none), what the estimate
-        is compared with (NaN where it is not known), first guess.
+        Read the values of a box: observations (NaN in gaps), the truth (NaN where it is
+        unknown), the first guess.
     withheld : callable or None
-        Which observations of a box are kept from the network and compared with instead.
+        Mask of the observations that are hidden from the network, to compare with.
     sea : ndarray of bool, shape (ny, nx)
-        Where the field is wanted.
+        True on the sea.
     level, scale : float
-        What a value is normalised by: ``(value - level) / scale``.
+        Values are normalised as ``(value - level) / scale``.
     noise : float
-        Standard deviation of the observations' noise.
+        Standard deviation of the observation noise.
     split : int
-        First time step that is kept from training, to validate with.
+        First time step of the validation period, which is not trained on.
     """
 
     shape: tuple[int, int, int]
@@ -53,7 +53,7 @@ class Region:
     split: int
 
     def cut(self, box: Box) -> dict[str, np.ndarray]:
-        """Read one box: its parts as in a `Batch`, normalised."""
+        """Read one box: the normalised entries of a `Batch`."""
         sea = np.broadcast_to(self.sea[box[1:]], tuple(s.stop - s.start for s in box))
         y, truth, background = (
             self._normalised(read(box)) for read in (self.y, self.truth, self.background)
@@ -78,25 +78,25 @@ class Region:
 
 
 class PatchSampler:
-    """Boxes of several regions, each step's drawn by its own generator.
+    """Random boxes of several regions; each step has its own generator.
 
     Parameters
     ----------
     regions : sequence of Region
-        Each as likely as the other.
+        The regions, equally likely.
     window : int
-        Time steps of a box.
+        Time steps per box.
     patch : tuple of int
-        Cells along (y, x), at most; the smallest region may have fewer.
+        Largest number of cells along (y, x); limited by the smallest region.
     batch : int
-        Boxes of a step.
+        Boxes per step.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------
     GridError
-        If a region has no room for a window before its split, or after it.
+        If a region is shorter than a window before or after its split.
     """
 
     def __init__(
@@ -122,12 +122,12 @@ class PatchSampler:
         )
 
     def at(self, step: int) -> dict[str, np.ndarray]:
-        """The boxes of a step, stacked: a function of its number alone."""
+        """The stacked boxes of a step; they depend on the seed and the step only."""
         rng = np.random.default_rng((self.seed, 0, step))
         return self._stack([self._draw(rng, validation=False) for _ in range(self.batch)])
 
     def validation(self, count: int) -> list[dict[str, np.ndarray]]:
-        """Batches of boxes behind the splits, always the same ones."""
+        """Batches of boxes after the splits; the same at every call."""
         if all(region.split >= region.shape[0] for region in self.regions):
             return []
         rng = np.random.default_rng((self.seed, 1))
@@ -152,9 +152,8 @@ class PatchSampler:
             if cut["counted"].any():
                 return cut
         raise DataError(
-            f"{ATTEMPTS} patches of {sides} cells (time, y, x) drawn at random held nothing to "
-            "compare an estimate with, or almost no sea. Give a larger patch=, more data, or a "
-            "mask= of the sea."
+            f"{ATTEMPTS} random patches of {sides} cells (time, y, x) had no truth to compare "
+            "with, or almost no sea. Give a larger patch=, more data, or a mask= of the sea."
         )
 
     @staticmethod

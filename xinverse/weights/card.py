@@ -1,4 +1,4 @@
-"""The model card: what a set of weights was trained for, and whether a field is that."""
+"""The model card: what weights were trained for, and the check of a field against it."""
 
 from __future__ import annotations
 
@@ -26,25 +26,24 @@ PAIR = 2
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a set of weights is, for what it may be used, and how it was made.
+    """Description of a set of weights: purpose, training and scores.
 
     Parameters
     ----------
     name : str
         The name of the weights, such as ``"ssh-qg"``.
     method : str
-        The method that the weights belong to, such as ``"4dvarnet"``.
+        The method of the weights, such as ``"4dvarnet"``.
     summary : str
         One sentence for the user.
     variables : tuple of str
-        CF standard names and short names of the variables that the weights
-        accept, compared without regard to case.
+        CF standard names and short names that the weights accept, in any case.
     units : str
-        The units that a field must have.
+        The required units of a field.
     grid_spacing_km : (float, float)
-        Smallest and largest grid spacing, in km; both dy and dx must lie within.
+        Smallest and largest grid spacing, in km, for both dy and dx.
     time_step_days : float
-        The time step, in days; a field's must agree within 10 %.
+        The time step, in days; a field's may differ by 10 %.
     window : int
         Length of the time window, in steps.
     training : str
@@ -56,12 +55,12 @@ class ModelCard:
     command : str
         The command that made the weights.
     config : dict
-        The configuration of the network, as JSON values (a tuple becomes a list).
+        The configuration of the network, as JSON values (tuples become lists).
 
     Raises
     ------
     WeightsError
-        Where a value is of the wrong kind or cannot be written as JSON.
+        If a value is of the wrong kind or cannot be written as JSON.
     """
 
     name: str
@@ -79,11 +78,11 @@ class ModelCard:
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the kinds and bring lists and numbers to one form."""
+        """Check the types, and convert lists and numbers to one form."""
         for key in ("name", "method", "summary", "units", "training", "licence", "command"):
             self._expect(key, isinstance(getattr(self, key), str), "a string")
         self._expect("name", bool(self.name), "a name that is not empty")
-        # Read from JSON, these may be anything, whatever the annotations say.
+        # Values read from JSON may have any type.
         variables: object = self.variables
         self._expect(
             "variables",
@@ -109,7 +108,7 @@ class ModelCard:
         whole = _is_number(self.window) and self.window == int(self.window) > 0
         self._expect("window", whole, "a whole number of steps above 0")
 
-        # One form whatever was passed, so that a card read back equals the card written.
+        # One form, so that a card read back equals the card written.
         low, high = self.grid_spacing_km
         object.__setattr__(self, "variables", tuple(self.variables))
         object.__setattr__(self, "grid_spacing_km", (float(low), float(high)))
@@ -128,7 +127,7 @@ class ModelCard:
             object.__setattr__(self, key, plain)
 
     def __hash__(self) -> int:
-        """Hash of the JSON text (the generated hash would fail on the dictionaries)."""
+        """Hash the JSON text (dictionaries have no hash)."""
         return hash(self.to_json())
 
     def _expect(self, key: str, holds: bool, expected: str) -> None:
@@ -159,16 +158,16 @@ class ModelCard:
         Parameters
         ----------
         values : dict
-            Exactly one entry per field of the card.
+            One entry per field of the card.
 
         Raises
         ------
         WeightsError
-            Where `values` is no dictionary, or where a key is missing or unknown.
+            If `values` is not a dictionary, or a key is missing or unknown.
         """
         if not isinstance(values, dict):
             raise WeightsError(
-                f"A model card must be a JSON object; found {type(values).__name__}."
+                f"A model card must be a JSON object; found a {type(values).__name__}."
             )
         known = {item.name for item in fields(cls)}
         missing, unknown = sorted(known - set(values)), sorted(set(values) - known, key=str)
@@ -191,12 +190,12 @@ class ModelCard:
         Parameters
         ----------
         text : str
-            What `to_json` wrote.
+            JSON text from `to_json`.
 
         Raises
         ------
         WeightsError
-            Where the text is not JSON, or where a key is missing or unknown.
+            If the text is not JSON, or a key is missing or unknown.
         """
         try:
             values = json.loads(text)
@@ -205,10 +204,9 @@ class ModelCard:
         return cls.from_dict(values)
 
     def check(self, grid: Grid, da: Labelled) -> None:
-        """Raise unless the weights were trained for such a field on such a grid.
+        """Check that the weights were trained for such a field on such a grid.
 
-        The variable is known by ``attrs["standard_name"]`` where there is one,
-        else by its name.
+        The variable is identified by its ``standard_name``, or else by its name.
 
         Parameters
         ----------
@@ -220,10 +218,10 @@ class ModelCard:
         Raises
         ------
         WeightsError
-            Where the variable, the grid spacing or the time step is another one,
-            or where the grid is not regular.
+            If the variable, grid spacing or time step is not that of the card, or the
+            grid is irregular.
         UnitsError
-            Where the units are missing or are other ones.
+            If the units are missing or differ.
         """
         check_variable(self, da)
         check_units(self, da)
@@ -231,7 +229,7 @@ class ModelCard:
         check_time(self, grid)
 
     def fits(self, grid: Grid, da: Labelled) -> str | None:
-        """Say why the weights do not fit a field, or None where they do.
+        """Return why the weights do not fit a field, or None if they fit.
 
         Parameters
         ----------
@@ -243,7 +241,7 @@ class ModelCard:
         Returns
         -------
         str or None
-            The text of the error that `check` raises; None where it raises none.
+            The error text of `check`.
         """
         try:
             self.check(grid, da)

@@ -1,4 +1,4 @@
-"""Whether a field is what the weights were trained for: variable, units, space, time."""
+"""Check a field against a model card: variable, units, space, time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUND_OFF = 1e-6
 
 
 class Labelled(Protocol):
-    """What the card reads of a field; an ``xarray.DataArray`` is one."""
+    """The attributes of a field that the card reads, as of an ``xarray.DataArray``."""
 
     @property
     def name(self) -> Hashable | None:
@@ -28,11 +28,11 @@ class Labelled(Protocol):
 
     @property
     def attrs(self) -> Mapping[Any, Any]:
-        """The variable's attributes, with ``standard_name`` and ``units``."""
+        """The variable's attributes, such as ``standard_name`` and ``units``."""
 
 
 def check_variable(card: ModelCard, da: Labelled) -> None:
-    """Raise unless the variable is one that the weights were trained for.
+    """Check that the weights were trained for the variable.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def check_variable(card: ModelCard, da: Labelled) -> None:
     Raises
     ------
     WeightsError
-        Where neither its standard name nor, without one, its name is in the card.
+        If its standard name (its name, without one) is not on the card.
     """
     standard_name = da.attrs.get("standard_name")
     found = da.name if standard_name is None else standard_name
@@ -54,14 +54,14 @@ def check_variable(card: ModelCard, da: Labelled) -> None:
     raise WeightsError(
         f"The weights {card.name!r} were trained for {', '.join(card.variables)}; the "
         f"variable {da.name!r} has the {label} {found!r}. If it is that quantity, set "
-        'attrs["standard_name"] to one of these names (or rename the variable, where it '
-        "has no standard_name). Else pass weights trained for it, or a method that needs "
+        'attrs["standard_name"] to one of these names (or rename a variable that has no '
+        "standard_name). Otherwise pass weights trained for it, or a method that needs "
         'none, such as method="oi".'
     )
 
 
 def check_units(card: ModelCard, da: Labelled) -> None:
-    """Raise unless the units are those of the card.
+    """Check that the units are those of the card.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def check_units(card: ModelCard, da: Labelled) -> None:
     Raises
     ------
     UnitsError
-        Where they are missing or are other ones.
+        If units are missing or differ.
     """
     found = da.attrs.get("units")
     if found is None:
@@ -93,7 +93,7 @@ def check_units(card: ModelCard, da: Labelled) -> None:
 
 
 def check_space(card: ModelCard, grid: Grid) -> None:
-    """Raise unless the grid is evenly spaced, within the range of the card.
+    """Check that the grid is regular, with a spacing within the range of the card.
 
     Parameters
     ----------
@@ -105,18 +105,18 @@ def check_space(card: ModelCard, grid: Grid) -> None:
     Raises
     ------
     WeightsError
-        Where it is not.
+        If the spacing varies or is out of range.
     """
     low, high = card.grid_spacing_km
     if not grid.regular_space:
         raise WeightsError(
-            f"The weights {card.name!r} are convolutions, which need evenly spaced y and x; "
-            f"those of this grid are not. Interpolate to a regular grid of {low:g} to "
+            f"The weights {card.name!r} are convolutions, which need regular spacing in y and "
+            f"x; this grid is irregular. Interpolate to a regular grid of {low:g} to "
             f'{high:g} km first, or use method="oi".'
         )
     dy, dx = grid.spacing_km
     slack = ROUND_OFF * high
-    # Written so that a spacing which is NaN (a single point) fails too.
+    # In this form, NaN (the spacing of a single point) fails too.
     if not all(low - slack <= spacing <= high + slack for spacing in (dy, dx)):
         raise WeightsError(
             f"The weights {card.name!r} were trained on grid spacings of {low:g} to {high:g} "
@@ -127,7 +127,7 @@ def check_space(card: ModelCard, grid: Grid) -> None:
 
 
 def check_time(card: ModelCard, grid: Grid) -> None:
-    """Raise unless the time step is regular and that of the card.
+    """Check that the time step is regular and within 10 % of that of the card.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def check_time(card: ModelCard, grid: Grid) -> None:
     Raises
     ------
     WeightsError
-        Where it is not.
+        If the time step varies or differs.
     """
     expected = card.time_step_days
     if not grid.regular_time:
@@ -148,7 +148,7 @@ def check_time(card: ModelCard, grid: Grid) -> None:
             "time steps of this grid differ. Resample in time first, for example "
             f'.resample(time="{_frequency(expected)}").mean(), or use method="oi".'
         )
-    found = grid.time_step  # NaN where there is a single date, which no comparison passes
+    found = grid.time_step  # NaN for a single date, which fails the comparison
     if not abs(found - expected) <= TIME_STEP_TOLERANCE * expected:
         raise WeightsError(
             f"The weights {card.name!r} were trained on a time step of {expected:g} days "

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xinverse.fields.summary import summarise
+from xinverse.summary import summarise
 from xinverse.model import Model
 from xinverse.verbs.deconvolve import deconvolve
 from xinverse.verbs.denoise import denoise

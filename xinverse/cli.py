@@ -107,7 +107,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from xinverse.fields.summary import summarise
+    from xinverse.summary import summarise
     from xinverse.files import open_lazily
 
     with open_lazily(arguments.file) as ds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Generic, TypeVar
 
 from xinverse.errors import UnknownNameError
@@ -37,6 +38,17 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._modules: dict[str, str] = {}
+
+    def declare(self, **modules: str) -> None:
+        """Say which module registers a name; it is imported when the name is looked up.
+
+        Parameters
+        ----------
+        **modules : str
+            Module by name.
+        """
+        self._modules |= modules
 
     def register(self, name: str) -> Callable[[T], T]:
         """Register what is decorated under ``name``; a name is taken once."""
@@ -54,12 +66,14 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         try:
+            if name not in self._entries and name in self._modules:
+                import_module(self._modules[name])
             return self._entries[name]
         except (KeyError, TypeError):
-            raise UnknownNameError(self.kind, name, self._entries) from None
+            raise UnknownNameError(self.kind, name, list(self)) from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter({**dict.fromkeys(self._modules), **self._entries})
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(set(self._modules) | set(self._entries))

@@ -156,7 +156,7 @@ def register_network(
     ...         return background
     >>> METHODS["nothing"].learned
     True
-    >>> _ = METHODS.remove("nothing")
+    >>> _ = METHODS._entries.pop("nothing")
     """
 
     def enter(chosen: Any) -> Any:

@@ -1,20 +1,25 @@
-"""The methods by name; importing this module registers those of the package."""
+"""The methods by name; each module is imported when its method is used."""
 
 from __future__ import annotations
 
-from xinverse.methods import (  # noqa: F401  imported to be registered
-    dineof,
-    fixed_point,
-    four_dvar,
-    learned,
-    oi,
-    reference,
-    regularised,
-    variational,
-)
 from xinverse.methods.base import METHODS, Method
 
 __all__ = ["available", "find"]
+
+METHODS.declare(
+    **{
+        "4dvar": "xinverse.methods.four_dvar",
+        "4dvarnet": "xinverse.methods.learned",
+        "4dvarnet-reference": "xinverse.methods.reference",
+        "dineof": "xinverse.methods.dineof",
+        "fixed-point": "xinverse.methods.fixed_point",
+        "oi": "xinverse.methods.oi",
+        "tikhonov": "xinverse.methods.regularised",
+        "tv": "xinverse.methods.regularised",
+        "unet": "xinverse.methods.learned",
+        "variational": "xinverse.methods.variational",
+    }
+)
 
 
 def available() -> dict[str, type[Method]]:

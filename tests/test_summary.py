@@ -11,7 +11,7 @@ from strategies import Layout, build, layouts
 
 import xinverse.weights.registry
 from xinverse.fields.axes import Axes
-from xinverse.fields.summary import NOT_COMPUTED, Summary, summarise
+from xinverse.summary import NOT_COMPUTED, Summary, summarise
 
 
 class Card:

@@ -9,9 +9,8 @@ import torch
 
 from xinverse.errors import OptionError
 from xinverse.learning import DirectUNet, FourDVarNet, WindowNetwork
+from xinverse.learning.build import grown_network
 from xinverse.learning.growth import widened
-from xinverse.methods.fit import grown_network
-from xinverse.methods.registry import find
 
 
 def lstm(window: int) -> WindowNetwork:
@@ -117,5 +116,5 @@ def test_a_width_that_grows_as_the_window_does_is_no_window():
     """Four channels more: as many as there are days, and none of them is a day."""
     small = FourDVarNet(5, 8, 6, 3, solver="gradient-descent")
     options = {"window": 9, "prior_hidden": 12}
-    with pytest.raises(OptionError, match="does not take the weights"):
-        grown_network(small, find("4dvarnet"), options, 0)
+    with pytest.raises(OptionError, match="does not fit the weights"):
+        grown_network(small, options, 0)

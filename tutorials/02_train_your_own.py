@@ -94,7 +94,7 @@ model = xinverse.train(
     every=25,
     learning_rate=4e-3,
     folder=folder / "training",
-    name="tutorial",
+    card={"name": "tutorial"},
     progress=False,
 )
 model

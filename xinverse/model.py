@@ -17,7 +17,7 @@ from xinverse.weights.registry import SUFFIX, cards, fetch
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from xinverse.learning.network import WindowNetwork
+    from xinverse.learning.networks import WindowNetwork
 
 __all__ = ["Model", "load_model"]
 

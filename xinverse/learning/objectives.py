@@ -15,7 +15,7 @@ from torch import Tensor
 from xinverse.learning.batch import Batch
 from xinverse.learning.loop import Objective
 from xinverse.learning.losses import background_loss
-from xinverse.learning.network import FourDVarNet, WindowNetwork
+from xinverse.learning.networks import FourDVarNet, WindowNetwork
 
 __all__ = ["OBJECTIVES", "objective_of", "self_supervised", "supervised", "unsupervised"]
 

@@ -36,7 +36,7 @@ class ReferenceMethod(WindowMethod):
     companions: ClassVar[tuple[str, ...]] = ()
     # For every day; the windows that are solved together come on top.
     bytes_per_cell: ClassVar[float] = 60
-    network: ClassVar[str | type[Any]] = "xinverse.learning.reference:ReferenceFourDVarNet"
+    network: ClassVar[str | type[Any]] = "xinverse.learning.networks:ReferenceFourDVarNet"
 
     stride: int = 1
 

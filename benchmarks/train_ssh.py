@@ -15,10 +15,10 @@ There are four phases:
    weights then serve both kinds of background. A level that varies in time is added to each
    patch, since the mean level of real seas varies.
 3. Half as many steps. The inputs of the network include the noise of the observations and their
-   coverage. Adds a third draw of satellites, with noise of 3 to 60 % of each ocean's standard
-   deviation and both kinds of background, since this ratio is larger in calm seas.
-4. Two thirds as many steps, for a second pass: each field is used twice, the second time with the
-   map of the third phase as its background, and the gradient has the same weight as the field.
+   coverage. Adds a third draw of satellites, with both kinds of background and with noise of 3
+   to 60 % of each ocean's standard deviation: the ratio is larger in calm seas.
+4. Two thirds as many steps, for a second pass: each field is used twice, the second time with
+   the map of the third phase as its background. The gradient has the same weight as the field.
 
 Simulations and checkpoints are kept in ``--cache``; a killed training continues from there.
 """
@@ -179,7 +179,7 @@ def main() -> None:
         "progress": True,
         "card": {
             "name": name,
-            "summary": "Sea level from altimeters, nadir and swath, trained on simulated oceans.",
+            "summary": "Sea level from nadir altimeters and SWOT, trained on simulated oceans.",
             "training": (
                 f"{len(TRAINING)} two-layer quasi-geostrophic oceans of {DAYS} days on grids "
                 f"of {SPACING_KM[0]:g} to {SPACING_KM[1]:g} km, seen by one to five nadir "

@@ -1,4 +1,4 @@
-"""A trained network given longer windows: it does what it did, and learns the rest."""
+"""A trained network with longer windows: same results for the known days, then learning."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_same_window_takes_the_same_weights():
 def test_what_has_no_place_is_refused(
     known: WindowNetwork, alike: WindowNetwork, wanted: WindowNetwork
 ):
-    with pytest.raises(ValueError, match="no place or another shape"):
+    with pytest.raises(ValueError, match="absent or of another shape"):
         widened_to(known, alike, wanted)
 
 

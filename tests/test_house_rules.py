@@ -366,6 +366,32 @@ def test_circles_are_found(tmp_path, monkeypatch):
     assert circles(import_graph()) == {"xinverse.a.one", "xinverse.b.two"}
 
 
+# Past some ten parameters they are an object. These take what a user may pass to a verb.
+LONGEST = 13
+VERB_SIGNATURES = {
+    ("accessor.py", "interpolate"),
+    ("verbs/call.py", "of"),
+    ("verbs/interpolate.py", "interpolate"),
+}
+
+
+def parameters(function: ast.FunctionDef) -> int:
+    taken = function.args
+    named = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs]
+    return len(named) + (taken.vararg is not None) + (taken.kwarg is not None)
+
+
+def test_no_function_takes_many_parameters():
+    found = [
+        place(path, node.lineno, f"{node.name}: {parameters(node)} parameters")
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef) and parameters(node) > LONGEST
+        if (path.relative_to(PACKAGE).as_posix(), node.name) not in VERB_SIGNATURES
+    ]
+    assert not found
+
+
 def run_python(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
@@ -452,6 +478,11 @@ print((time.process_time() - middle) / (middle - start))
             test_only_tiling_graph_builds_graphs,
             "tiling/a.py",
             "def f():\n    from dask.highlevelgraph import HighLevelGraph",
+        ),
+        (
+            test_no_function_takes_many_parameters,
+            "verbs/a.py",
+            f"def f({', '.join(f'p{k}' for k in range(14))}):\n    pass",
         ),
         (test_only_device_names_cupy_and_cuda, "methods/a.py", "import cupy as cp"),
         (test_only_device_names_cupy_and_cuda, "solvers/a.py", "torch.cuda.synchronize()"),

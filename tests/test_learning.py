@@ -15,7 +15,7 @@ from xinverse.learning.batch import Batch
 from xinverse.learning.loop import Settings
 from xinverse.learning.loop import train as train_any
 from xinverse.learning.losses import background_loss, time_taper
-from xinverse.learning.network import FourDVarNet
+from xinverse.learning.networks import FourDVarNet
 from xinverse.learning.objectives import supervised
 
 WINDOW, SIDE = 5, 16

@@ -312,7 +312,7 @@ def test_land_is_masked_after_and_units_are_checked(checkpoint, ssh, tmp_path):
         ssh.inverse.interpolate(**common, stride=0)
     with pytest.raises(WeightsError, match="no default weights.*load_model"):
         ssh.inverse.interpolate(method="4dvarnet-reference")
-    with pytest.raises(OptionError, match="not trained here.*'4dvarnet', 'unet'"):
+    with pytest.raises(OptionError, match="cannot be trained.*'4dvarnet', 'unet'"):
         xinverse.train("4dvarnet-reference", observations=ssh)
 
 

@@ -128,22 +128,9 @@ class InverseAccessor:
         method: str,
         truth: Any = None,
         observations: Any = None,
-        *,
-        background: Any = None,
-        mask: Any = None,
-        dims: Mapping[str, Hashable] | None = None,
         **options: Any,
     ) -> Model:
-        return train(
-            self._obj,
-            method,
-            truth,
-            observations,
-            background=background,
-            mask=mask,
-            dims=dims,
-            **options,
-        )
+        return train(self._obj, method, truth, observations, **options)
 
     def __repr__(self) -> str:
         return repr(summarise(self._obj))

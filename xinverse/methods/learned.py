@@ -193,12 +193,12 @@ def _rebuilt(name: str, options: dict[str, Any]) -> Any:
 register_network(
     "4dvarnet",
     "learned: mask, two-scale bilinear prior, LSTM gradient solver",
-    "xinverse.learning.network:FourDVarNet",
+    "xinverse.learning.networks:FourDVarNet",
 )
 register_network(
     "unet",
     "learned: residual U-Net from background and observations, no cost",
-    "xinverse.learning.direct:DirectUNet",
+    "xinverse.learning.networks:DirectUNet",
 )
 
 

@@ -35,7 +35,7 @@ class ReferenceMethod(WindowMethod):
     companions: ClassVar[tuple[str, ...]] = ()
     # Per day; the windows that are solved together are added.
     bytes_per_cell: ClassVar[float] = 60
-    network: ClassVar[str | type[Any]] = "xinverse.learning.reference:ReferenceFourDVarNet"
+    network: ClassVar[str | type[Any]] = "xinverse.learning.networks:ReferenceFourDVarNet"
 
     stride: int = 1
 

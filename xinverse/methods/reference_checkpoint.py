@@ -1,4 +1,4 @@
-"""Read a checkpoint of the reference 4DVarNet code as a network and its card."""
+"""From a checkpoint of the reference 4DVarNet code to a network and its card."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from xinverse.weights.checkpoint import read_checkpoint
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xinverse.learning.reference import ReferenceFourDVarNet
+    from xinverse.learning.networks import ReferenceFourDVarNet
 
 __all__ = ["read_reference", "reference_state"]
 
-# Prefixes of the reference's modules, and of the same modules here.
+# Where the reference's modules are here.
 PLACES = {
     "prior_cost.": "cost.prior.",
     "grad_mod.gates.": "solver.cell.gates.",
@@ -28,8 +28,7 @@ PLACES = {
 ANCHOR = "prior_cost.conv_in.weight"
 OPTIONS = ("n_step", "lr_grad", "lbd", "bilin_quad", "downsamp", "solver_downsamp")
 NEEDED = ("variables", "units", "grid_spacing_km", "normalisation")
-BORDER = 10  # a patch without 'rec_weight' gets a border of a tenth of its side
-SMALLEST_WEIGHT = 1e-6  # of a day, so that the first and last days are filled too
+SMALLEST_WEIGHT = 1e-6  # of a day, so that the first and the last are filled too
 
 
 def read_reference(
@@ -51,13 +50,13 @@ def read_reference(
     path : path-like
         The checkpoint.
     variables, units, grid_spacing_km, time_step_days, name
-        As in `xinverse.weights.ModelCard`.
+        As the entries of `xinverse.weights.ModelCard`.
     normalisation : (float, float)
         Mean and standard deviation of the training's target, in ``units``.
     patch : (int, int), optional
-        Cells of a patch along (y, x), if the checkpoint has no ``rec_weight``.
+        Cells of a patch along (y, x), where the checkpoint holds no ``rec_weight``.
     network : mapping, optional
-        Settings that are not in the tensors, by the reference's names: ``n_step``,
+        What tensors do not show, by the reference's names: ``n_step``,
         ``lr_grad``, ``lbd``, ``bilin_quad``, ``downsamp``, ``solver_downsamp``.
 
     Returns
@@ -67,16 +66,16 @@ def read_reference(
     Raises
     ------
     WeightsError
-        If the file is not such a checkpoint.
+        The file is no such checkpoint.
     OptionError
-        If a required argument is missing, or is of the wrong kind.
+        Something needed was not given, or is of the wrong kind.
     """
     given = dict(zip(NEEDED, (variables, units, grid_spacing_km, normalisation), strict=True))
     missing = [what for what, value in given.items() if value is None]
     if missing:
         raise OptionError(
-            f"{str(path)!r} is a checkpoint of another program, without a model card. "
-            f"Give {', '.join(f'{what}=' for what in missing)} too; see "
+            f"{str(path)!r} is a checkpoint of another program, which does not say what it was "
+            f"trained for. Give {', '.join(f'{what}=' for what in missing)} too; see "
             "xinverse.load_model."
         )
     mean, std = _pair("normalisation", normalisation)
@@ -85,8 +84,8 @@ def read_reference(
     unknown = sorted(set(network or {}) - set(OPTIONS))
     if unknown:
         raise OptionError(
-            f"network= has {', '.join(map(repr, unknown))}; expected only "
-            f"{', '.join(map(repr, OPTIONS))}. The sizes are read from the tensors."
+            f"network= has {', '.join(map(repr, unknown))}; what it may say of a checkpoint is "
+            f"{', '.join(map(repr, OPTIONS))}. The sizes are those of its tensors."
         )
     tensors = read_checkpoint(path)
     state = reference_state(tensors, path)
@@ -94,16 +93,15 @@ def read_reference(
     window = state["cost.prior.conv_in.weight"].shape[1:2]
     if days is not None and window != (len(days),):
         raise WeightsError(
-            f"{os.fspath(path)!r}: its 'rec_weight' has {len(days)} days, but its convolutions "
-            f"take {list(window)}; expected equal numbers. Leave 'rec_weight' out, and give "
-            "patch=."
+            f"{os.fspath(path)!r}: its 'rec_weight' has {len(days)} days, and its convolutions "
+            f"take {list(window)}; expected as many. Leave 'rec_weight' out and give patch=."
         )
     net = _build(state, {**(network or {}), "patch": sides, "time_weights": days}, path)
     card = ModelCard(
         name=name or Path(path).stem,
         method="4dvarnet-reference",
         summary="4DVarNet, a checkpoint of the reference code",
-        variables=cast("tuple[str, ...]", variables),  # checked by the card
+        variables=cast("tuple[str, ...]", variables),  # the card refuses what they are not
         units=cast(str, units),
         grid_spacing_km=cast("tuple[float, float]", grid_spacing_km),
         time_step_days=1.0 if time_step_days is None else time_step_days,
@@ -122,21 +120,21 @@ def read_reference(
 def reference_state(
     tensors: Mapping[str, Tensor], path: str | os.PathLike[str]
 ) -> dict[str, Tensor]:
-    """Rename the tensors of the reference's solver to the names used here.
+    """Tensors of the reference's solver, by the names that they have here.
 
     Parameters
     ----------
     tensors : mapping of str to Tensor
-        A state_dict of the solver, or of a module that holds it under any prefix.
+        A state_dict of its solver, or of what holds the solver, under any prefix.
     path : path-like
-        The file, for error texts.
+        The file, for errors.
 
     Raises
     ------
     WeightsError
-        If the tensors are those of another network.
+        They are another network's.
     """
-    from xinverse.learning.reference import ReferenceFourDVarNet
+    from xinverse.learning.networks import ReferenceFourDVarNet
 
     inside = ReferenceFourDVarNet(1, 1, 1).state_dict()
     back = {new: old for old, new in PLACES.items()}
@@ -153,7 +151,7 @@ def reference_state(
         raise WeightsError(
             f"{os.fspath(path)!r} holds {len(prefixes) or 'no'} networks of the reference "
             f"4DVarNet code: expected one key that ends in {ANCHOR!r}, found {found} and so on "
-            f"({len(tensors)} keys). Read other networks with their own code."
+            f"({len(tensors)} keys). Other networks are read with their own code."
         )
     prefix = prefixes[0]
     ours = {
@@ -164,8 +162,8 @@ def reference_state(
     missing, more = sorted(set(expected) - set(ours)), sorted(set(ours) - set(expected))
     if missing or more:
         raise WeightsError(
-            f"{os.fspath(path)!r} has another architecture than the reference 4DVarNet: "
-            f"missing {missing or 'none'}, unknown {more or 'none'}. Expected "
+            f"{os.fspath(path)!r} is of another architecture than the reference 4DVarNet: "
+            f"missing {missing or 'none'}, beyond it {more or 'none'}. Expected "
             f"{len(expected)} tensors, from {min(expected)!r} to {max(expected)!r}."
         )
     return {expected[outer]: value for outer, value in ours.items()}
@@ -174,8 +172,8 @@ def reference_state(
 def _build(
     state: Mapping[str, Tensor], options: Mapping[str, Any], path: str | os.PathLike[str]
 ) -> ReferenceFourDVarNet:
-    """Build a network with the sizes of the tensors."""
-    from xinverse.learning.reference import ReferenceFourDVarNet
+    """The network whose sizes are those of the tensors."""
+    from xinverse.learning.networks import ReferenceFourDVarNet
 
     enter, leave = state["cost.prior.conv_in.weight"], state["solver.conv_out.weight"]
     try:
@@ -207,23 +205,23 @@ def _patches(
     if weight is None:
         if patch is None:
             raise OptionError(
-                f"{os.fspath(path)!r} has no 'rec_weight', which gives the size of the "
-                "training patches. Give patch=(cells along y, cells along x)."
+                f"{os.fspath(path)!r} holds no 'rec_weight', which tells the size of the "
+                "patches that it was trained on. Give patch=(cells along y, cells along x)."
             )
         sides = [int(side) for side in _pair("patch", patch)]
         if min(sides) < 1 or sides != list(patch):
-            raise OptionError(f"patch={patch!r}: expected positive integers along y and x.")
-        return sides, [side // BORDER for side in sides], None
+            raise OptionError(f"patch={patch!r}: expected whole cells along y and x, above 0.")
+        return sides, [side // 10 for side in sides], None
     counted = weight > 0
     if weight.ndim != 3 or not bool(counted.any()):
         raise WeightsError(
-            f"{os.fspath(path)!r}: its 'rec_weight' has shape {tuple(weight.shape)} and "
+            f"{os.fspath(path)!r}: its 'rec_weight' is of shape {tuple(weight.shape)}, with "
             f"{int(counted.sum())} weights above 0; expected some, on (time, y, x). Leave it "
             "out and give patch=."
         )
     if patch is not None and list(patch) != list(weight.shape[1:]):
         raise OptionError(
-            f"patch={patch!r}: expected that of the training, {tuple(weight.shape[1:])}. "
+            f"patch={patch!r}: the patches of its training are {tuple(weight.shape[1:])}. "
             "Leave it out."
         )
     border = []
@@ -237,7 +235,7 @@ def _patches(
 
 
 def _pair(what: str, given: Sequence[float] | None) -> tuple[float, float]:
-    """Require two finite numbers."""
+    """Two finite numbers."""
     values: Any = given
     right = isinstance(values, list | tuple) and len(values) == 2
     if not right or not all(

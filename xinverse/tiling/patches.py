@@ -1,4 +1,4 @@
-"""Training patches: boxes drawn at random, and read one by one."""
+"""Patches to train on: boxes drawn at random and read one by one."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ Box = tuple[slice, slice, slice]
 Reader = Callable[[Box], np.ndarray]
 
 WET = 0.2  # share of a patch that must be sea
-ATTEMPTS = 50  # draws to find a patch with a truth
+ATTEMPTS = 50  # draws until a patch has something to learn from
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """One field on (time, y, x), read in boxes.
+    """One field on (time, y, x), read box by box.
 
     Attributes
     ----------
     shape : tuple of int
         Cells along (time, y, x).
     y, truth, background : callable
-        Read the values of a box: observations (NaN in gaps), the truth (NaN where it is
-        unknown), the first guess.
+        Read the values of a box: observations (NaN in gaps), truth (NaN if unknown), first
+        guess.
     withheld : callable or None
-        Mask of the observations that are hidden from the network, to compare with.
+        Reads which observations of a box are withheld from the network, to be compared with.
     sea : ndarray of bool, shape (ny, nx)
-        True on the sea.
+        Where the field is wanted.
     level, scale : float
         Values are normalised as ``(value - level) / scale``.
     noise : float
-        Standard deviation of the observation noise.
+        Standard deviation of the observations' noise.
     split : int
-        First time step of the validation period, which is not trained on.
+        First time step of the validation.
     """
 
     shape: tuple[int, int, int]
@@ -53,7 +53,7 @@ class Region:
     split: int
 
     def cut(self, box: Box) -> dict[str, np.ndarray]:
-        """Read one box: the normalised entries of a `Batch`."""
+        """Read one box: the parts of a `Batch`, normalised."""
         sea = np.broadcast_to(self.sea[box[1:]], tuple(s.stop - s.start for s in box))
         y, truth, background = (
             self._normalised(read(box)) for read in (self.y, self.truth, self.background)
@@ -78,25 +78,25 @@ class Region:
 
 
 class PatchSampler:
-    """Random boxes of several regions; each step has its own generator.
+    """Boxes of several regions; each step has its own random generator.
 
     Parameters
     ----------
     regions : sequence of Region
-        The regions, equally likely.
+        All with the same probability.
     window : int
-        Time steps per box.
+        Time steps of a box.
     patch : tuple of int
-        Largest number of cells along (y, x); limited by the smallest region.
+        Cells along (y, x), limited to those of the smallest region.
     batch : int
-        Boxes per step.
+        Boxes of a step.
     seed : int
         Seed of the draws.
 
     Raises
     ------
     GridError
-        If a region is shorter than a window before or after its split.
+        A region is shorter than a window before or after its split.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class PatchSampler:
             if before < window or 0 < after < window:
                 raise GridError(
                     f"Field {number} has {before} time steps to train with and {after} to "
-                    f"validate with, and the window has {window}. Give a longer series, a "
+                    f"validate with, and the window has {window}. Use a longer series, a "
                     "shorter window, or another validation=."
                 )
         self.regions, self.window, self.batch, self.seed = list(regions), window, batch, seed
@@ -122,12 +122,12 @@ class PatchSampler:
         )
 
     def at(self, step: int) -> dict[str, np.ndarray]:
-        """The stacked boxes of a step; they depend on the seed and the step only."""
+        """Draw the boxes of a step, stacked: a function of its number alone."""
         rng = np.random.default_rng((self.seed, 0, step))
         return self._stack([self._draw(rng, validation=False) for _ in range(self.batch)])
 
     def validation(self, count: int) -> list[dict[str, np.ndarray]]:
-        """Batches of boxes after the splits; the same at every call."""
+        """Draw batches from behind the splits, always the same ones."""
         if all(region.split >= region.shape[0] for region in self.regions):
             return []
         rng = np.random.default_rng((self.seed, 1))
@@ -152,8 +152,9 @@ class PatchSampler:
             if cut["counted"].any():
                 return cut
         raise DataError(
-            f"{ATTEMPTS} random patches of {sides} cells (time, y, x) had no truth to compare "
-            "with, or almost no sea. Give a larger patch=, more data, or a mask= of the sea."
+            f"{ATTEMPTS} random patches of {sides} cells (time, y, x) had no values to compare "
+            "an estimate with, or almost no sea. Use a larger patch=, more data, or pass a "
+            "mask= of the sea."
         )
 
     @staticmethod

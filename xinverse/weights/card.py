@@ -1,4 +1,4 @@
-"""The model card: what weights were trained for, and the check of a field against it."""
+"""The model card: what weights were trained for, and whether a field fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from xinverse.errors import UnitsError, WeightsError
-from xinverse.weights.fit import (
+from xinverse.weights.field_checks import (
     Labelled,
     check_space,
     check_time,
@@ -26,24 +26,25 @@ PAIR = 2
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Description of a set of weights: purpose, training and scores.
+    """Description of a set of weights: what it was trained for, and how.
 
     Parameters
     ----------
     name : str
         The name of the weights, such as ``"ssh-qg"``.
     method : str
-        The method of the weights, such as ``"4dvarnet"``.
+        The method that the weights belong to, such as ``"4dvarnet"``.
     summary : str
         One sentence for the user.
     variables : tuple of str
-        CF standard names and short names that the weights accept, in any case.
+        CF standard names and short names of the variables that the weights
+        accept, compared without regard to case.
     units : str
-        The required units of a field.
+        The units that a field must have.
     grid_spacing_km : (float, float)
-        Smallest and largest grid spacing, in km, for both dy and dx.
+        Smallest and largest grid spacing, in km; both dy and dx must lie within.
     time_step_days : float
-        The time step, in days; a field's may differ by 10 %.
+        The time step, in days; a field's must agree within 10 %.
     window : int
         Length of the time window, in steps.
     training : str
@@ -55,12 +56,12 @@ class ModelCard:
     command : str
         The command that made the weights.
     config : dict
-        The configuration of the network, as JSON values (tuples become lists).
+        The configuration of the network, as JSON values (a tuple becomes a list).
 
     Raises
     ------
     WeightsError
-        If a value is of the wrong kind or cannot be written as JSON.
+        A value is of the wrong kind or cannot be written as JSON.
     """
 
     name: str
@@ -82,7 +83,7 @@ class ModelCard:
         for key in ("name", "method", "summary", "units", "training", "licence", "command"):
             self._expect(key, isinstance(getattr(self, key), str), "a string")
         self._expect("name", bool(self.name), "a name that is not empty")
-        # Values read from JSON may have any type.
+        # Values read from JSON may be of any type.
         variables: object = self.variables
         self._expect(
             "variables",
@@ -108,7 +109,7 @@ class ModelCard:
         whole = _is_number(self.window) and self.window == int(self.window) > 0
         self._expect("window", whole, "a whole number of steps above 0")
 
-        # One form, so that a card read back equals the card written.
+        # Convert to one form, so that a card read back equals the card written.
         low, high = self.grid_spacing_km
         object.__setattr__(self, "variables", tuple(self.variables))
         object.__setattr__(self, "grid_spacing_km", (float(low), float(high)))
@@ -127,7 +128,7 @@ class ModelCard:
             object.__setattr__(self, key, plain)
 
     def __hash__(self) -> int:
-        """Hash the JSON text (dictionaries have no hash)."""
+        """Hash of the JSON text (the generated hash would fail on the dictionaries)."""
         return hash(self.to_json())
 
     def _expect(self, key: str, holds: bool, expected: str) -> None:
@@ -158,16 +159,16 @@ class ModelCard:
         Parameters
         ----------
         values : dict
-            One entry per field of the card.
+            Exactly one entry per field of the card.
 
         Raises
         ------
         WeightsError
-            If `values` is not a dictionary, or a key is missing or unknown.
+            `values` is not a dictionary, or a key is missing or unknown.
         """
         if not isinstance(values, dict):
             raise WeightsError(
-                f"A model card must be a JSON object; found a {type(values).__name__}."
+                f"A model card must be a JSON object; found {type(values).__name__}."
             )
         known = {item.name for item in fields(cls)}
         missing, unknown = sorted(known - set(values)), sorted(set(values) - known, key=str)
@@ -190,12 +191,12 @@ class ModelCard:
         Parameters
         ----------
         text : str
-            JSON text from `to_json`.
+            As written by `to_json`.
 
         Raises
         ------
         WeightsError
-            If the text is not JSON, or a key is missing or unknown.
+            The text is not JSON, or a key is missing or unknown.
         """
         try:
             values = json.loads(text)
@@ -204,9 +205,10 @@ class ModelCard:
         return cls.from_dict(values)
 
     def check(self, grid: Grid, da: Labelled) -> None:
-        """Check that the weights were trained for such a field on such a grid.
+        """Require a field and a grid like those of the training.
 
-        The variable is identified by its ``standard_name``, or else by its name.
+        The variable is identified by ``attrs["standard_name"]``, or by its name if it has
+        none.
 
         Parameters
         ----------
@@ -218,18 +220,18 @@ class ModelCard:
         Raises
         ------
         WeightsError
-            If the variable, grid spacing or time step is not that of the card, or the
-            grid is irregular.
+            The variable, the grid spacing or the time step is another one, or the grid is
+            not regular.
         UnitsError
-            If the units are missing or differ.
+            The units are missing or different.
         """
-        check_variable(self, da)
-        check_units(self, da)
-        check_space(self, grid)
-        check_time(self, grid)
+        check_variable(self.name, self.variables, da)
+        check_units(self.name, self.units, da)
+        check_space(self.name, self.grid_spacing_km, grid)
+        check_time(self.name, self.time_step_days, grid)
 
     def fits(self, grid: Grid, da: Labelled) -> str | None:
-        """Return why the weights do not fit a field, or None if they fit.
+        """Reason why the weights do not fit a field, or None if they fit.
 
         Parameters
         ----------
@@ -241,7 +243,7 @@ class ModelCard:
         Returns
         -------
         str or None
-            The error text of `check`.
+            The text of the error that `check` raises, if it raises one.
         """
         try:
             self.check(grid, da)

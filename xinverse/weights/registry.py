@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xinverse.errors import OptionError, UnknownNameError, WeightsError
 from xinverse.weights.card import ModelCard
 from xinverse.weights.entry import Entry
-from xinverse.weights.fit import Labelled
+from xinverse.weights.field_checks import Labelled
 from xinverse.weights.locate import locate
 from xinverse.weights.reference import WeightsRef
 from xinverse.weights.store import read_header

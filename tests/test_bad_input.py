@@ -493,7 +493,7 @@ def test_a_gpu_that_is_not_there_is_missed_at_the_call(device):
 
     if (torch.backends.mps if device == "mps" else torch.cuda).is_available():
         pytest.skip(f"this machine has a device for {device!r}")
-    with pytest.raises(DeviceError, match=rf"device='{device}' was asked for, but torch"):
+    with pytest.raises(DeviceError, match=rf"device='{device}': torch (found|has) no"):
         attempt(sea_level().chunk(), {"device": device})
 
 

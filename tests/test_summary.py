@@ -63,9 +63,7 @@ def test_what_is_told_of_a_dataset(one_card):
     ]
     assert told["weights"] == ["ssh-test: fits sla"]
     text = repr(summary)
-    assert text.startswith(
-        "xinverse, what it understands of this Dataset\n  axes       time is"
-    )
+    assert text.startswith("xinverse summary of this Dataset\n  axes       time is")
     assert all(len(line) <= 96 for line in text.splitlines())
 
 

@@ -179,7 +179,7 @@ IRREGULAR = np.array([0.0, 0.1, 0.2, 0.35, 0.4])
             replace(grid(), y=IRREGULAR),
             field(),
             WeightsError,
-            "regular spacing in y and x",
+            "evenly spaced y and x",
         ),
         (grid(step=3.0), field(), WeightsError, "time step of 1 days.*has 3 days"),
         (grid(step=1.2), field(), WeightsError, "time step of 1 days.*has 1.2 days"),

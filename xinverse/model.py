@@ -31,7 +31,7 @@ class Model:
     network : Module
         The trained network.
     card : ModelCard
-        What it was trained for and how; the verbs check fields against it.
+        What it was trained for; the verbs check fields against it.
     history : list of dict
         Step, loss and validation score during the training. Empty for a model that was
         read from a file.
@@ -61,7 +61,7 @@ class Model:
         """
         path = Path(path)
         if path.suffix != SUFFIX:
-            raise OptionError(f"{path}: let the name end in {SUFFIX}, as weights= expects.")
+            raise OptionError(f"{path}: expected a name in {SUFFIX}, as for weights=.")
         tensors = {name: t.cpu() for name, t in self.network.state_dict().items()}
         save(path, tensors, self.card)
         return path
@@ -145,8 +145,8 @@ def load_model(
     Parameters
     ----------
     weights : str or path
-        Name of registered weights, a ``.safetensors`` file, or a checkpoint that
-        ends in ``.ckpt``, ``.pt`` or ``.pth``.
+        Name of registered weights, a ``.safetensors`` file, or a checkpoint with suffix
+        ``.ckpt``, ``.pt`` or ``.pth``.
     variables : sequence of str, optional
         For a checkpoint: CF standard names and short names of its variables.
     units : str, optional
@@ -154,8 +154,8 @@ def load_model(
     grid_spacing_km : (float, float), optional
         For a checkpoint: smallest and largest grid spacing, in km.
     normalisation : (float, float), optional
-        For a checkpoint: mean and standard deviation of the field that it was
-        trained on, in ``units``; the reference prints them as ``Norm stats``.
+        For a checkpoint: mean and standard deviation of the training field, in ``units``;
+        printed by the reference as ``Norm stats``.
     time_step_days : float, optional
         For a checkpoint: the time step, in days. Default: 1.
     patch : (int, int), optional

@@ -1,4 +1,4 @@
-"""One registry per family: operators, priors, solvers, methods."""
+"""Registries of operators, priors, solvers and methods."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Names and what they stand for, with near names in the error.
+    """Map names to objects; unknown names raise an error with near ones.
 
     Parameters
     ----------
     kind : str
-        What the registry holds, in the singular; used in errors.
+        Kind of the objects, in the singular; used in error texts.
 
     Examples
     --------
@@ -51,13 +51,13 @@ class Registry(Mapping[str, T], Generic[T]):
         self._modules |= modules
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Register what is decorated under ``name``; a name is taken once."""
+        """Decorator that registers an object under a unique ``name``."""
 
         def enter(entry: T) -> T:
             known = self._entries.get(name)
             if known is not None and known is not entry:
                 raise ValueError(
-                    f"The {self.kind} {name!r} is {known!r} already: choose another name."
+                    f"The {self.kind} {name!r} is already {known!r}: choose another name."
                 )
             self._entries[name] = entry
             return entry

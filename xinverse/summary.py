@@ -85,7 +85,7 @@ def summarise(obj: xr.DataArray | xr.Dataset) -> Summary:
     -------
     Summary
     """
-    summary = Summary(f"xinverse, what it understands of this {type(obj).__name__}")
+    summary = Summary(f"xinverse summary of this {type(obj).__name__}")
     try:
         axes, how = explain_axes(obj)
         summary.axes = axes

@@ -185,7 +185,7 @@ def refuse_infinite(
     values : ndarray
         Any shape.
     where : str
-        Owner of the values, such as ``"The variable 'sla'"``.
+        Label of the values, such as ``"The variable 'sla'"``.
     locate : callable
         Describes an index. Default: the index itself.
 

@@ -44,7 +44,7 @@ class FourDVar(Method):
     Attributes
     ----------
     dynamics : str
-        ``"quasi-geostrophic"``: one layer of potential vorticity is advected by its
+        ``"quasi-geostrophic"``: the potential vorticity of one layer is advected by its
         geostrophic flow; the variable is a sea surface height in metres.
         ``"advection"``: the field is advected by a uniform flow.
     constraint : str

@@ -20,7 +20,7 @@ ROUNDING = 1e-9  # so that an observation at the limit counts
 
 @dataclass(frozen=True)
 class Limit:
-    """Distances beyond which cells without an observation stay NaN.
+    """Largest distances from an observation; cells beyond stay NaN.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ def to_log(values: np.ndarray, words: str) -> np.ndarray:
     values : ndarray
         Any shape.
     words : str
-        Owner of the values, for the error text.
+        Label of the values, for the error text.
 
     Raises
     ------

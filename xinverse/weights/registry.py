@@ -97,12 +97,8 @@ class WeightsRegistry:
 
         Raises
         ------
-        UnknownNameError
-            If no weights have this name.
-        HashError
-            If the file found or downloaded does not have the registered SHA-256.
-        DownloadError
-            If the file is absent and could not be downloaded.
+        UnknownNameError, HashError, DownloadError
+            As `xinverse.weights.registry.fetch`.
         """
         return locate(self._entry(name), self.package, progress)
 

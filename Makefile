@@ -1,19 +1,19 @@
-# make demo    a gappy sea surface height, filled: score table, figure, Zarr store
+# make demo    fill a gappy sea surface height: score table, figure, Zarr store
 # make test    style, types, doctests and tests
 # make docs    the documentation, in docs/_build/html
 #
-# make test-oldest   the tests with the oldest supported dependencies, in .venv-oldest
-# make dist          a wheel and an sdist, in dist
-# make smoke         the wheel and the sdist, each tried in an empty environment
-# make constraints-oldest   constraints-oldest.txt, again from pyproject.toml
+# make test-oldest   tests with the oldest supported dependencies, in .venv-oldest
+# make dist          wheel and sdist, in dist
+# make smoke         try wheel and sdist, each in an empty environment
+# make constraints-oldest   write constraints-oldest.txt from pyproject.toml
 #
-# The first three make a virtual environment in .venv at the first run. Settings:
-#   PYTHON=python3.12   the interpreter that .venv is made from (3.11 or newer)
-#   VENV=elsewhere      where the virtual environment goes
-#   OLDEST=elsewhere    where that of test-oldest goes (needs PYTHON=python3.11)
+# The first three create a virtual environment in .venv on the first run. Settings:
+#   PYTHON=python3.12   interpreter for .venv (3.11 or newer)
+#   VENV=elsewhere      path of the virtual environment
+#   OLDEST=elsewhere    path of that of test-oldest (needs PYTHON=python3.11)
 #   PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 #                       on Linux: PyTorch without CUDA, a tenth of the size
-#   WORKERS=4           processes that share the tests
+#   WORKERS=4           number of test processes
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -38,8 +38,8 @@ help:
 demo: $(VENV)/.demo
 	$(PY) -m xinverse demo
 
-# Every check runs, whatever the one before it said; the tests come last, so that
-# their summary is what is left on the screen.
+# Run every check, even after one fails. The tests come last, so that their summary stays on
+# the screen.
 test: $(VENV)/.test
 	@failed=''; \
 	$(PY) -m ruff check . || failed="$$failed ruff-check"; \
@@ -56,7 +56,7 @@ docs: $(VENV)/.docs
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest -n $(WORKERS) tests
 
-# PyTorch itself pins the nvidia packages and triton, and its builds without CUDA need none.
+# PyTorch pins the nvidia packages and triton itself; its builds without CUDA need none.
 constraints-oldest: $(BUILD_TOOLS)/.done
 	sed -n '/^#/p' constraints-oldest.txt > build/constraints-oldest.txt
 	$(BUILD_TOOLS)/bin/uv pip compile pyproject.toml --quiet --no-header --no-annotate \
@@ -69,7 +69,7 @@ dist: $(BUILD_TOOLS)/.done
 	rm -rf dist
 	PIP_BUILD_CONSTRAINT=constraints.txt $(BUILD_TOOLS)/bin/python -m build --outdir dist .
 
-# Outside the source tree, so that it is the installed package that is imported.
+# Run outside the source tree, to import the installed package.
 smoke: dist
 	@set -e; for file in dist/*.whl dist/*.tar.gz; do \
 		rm -rf build/smoke; $(PYTHON) -m venv build/smoke; \
@@ -87,7 +87,7 @@ clean:
 	rm -rf $(VENV) $(OLDEST) build dist docs/_build docs/api docs/tutorials
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# One stamp per kind of installation: made again when what it was made from changes.
+# One stamp per kind of installation, renewed when its inputs change.
 $(VENV)/.pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "xinverse needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }

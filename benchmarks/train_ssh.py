@@ -6,18 +6,21 @@ Everything that they learn from is made here: quasi-geostrophic nature runs of 1
 grids of 8 to 28 km, each half of a run seen by one to five altimeters on real orbits, or with
 SWOT, with 1 to 3 cm of noise (``_oceans.py``).
 
-There are four phases. The first starts from optimal interpolation with one fixed pair of
-scales, as at inference where none are given. The second, of a third as many steps, goes on with
-the same and with the oceans seen anew by other satellites, from interpolation whose scales suit
-the ocean: the best of four pairs, by the truth of the training. What it has learned serves both
-then. And a level that drifts is added to each patch, since real seas rise and fall as a whole.
-The third, of half as many steps, tells the network the noise of the observations and where they
-are, and adds a third draw of satellites, with 3 to 60 % of each ocean's standard deviation as
-noise, from both kinds of interpolation: calm seas differ from others in this share. The fourth,
-of two thirds as many, teaches a second pass: everything is taken twice, the second time from
-what the network makes of it after the third, and slopes weigh as much as heights.
+There are four phases:
 
-Simulations and checkpoints are kept in ``--cache``: a killed training goes on from there.
+1. The background is optimal interpolation with one fixed pair of scales, the default of the
+   method.
+2. A third as many steps. Adds the same oceans seen by other satellites, with backgrounds whose
+   scales suit the ocean: the best of four pairs, chosen with the truth of the training. The
+   weights then serve both kinds of background. A level that varies in time is added to each
+   patch, since the mean level of real seas varies.
+3. Half as many steps. The inputs of the network include the noise of the observations and their
+   coverage. Adds a third draw of satellites, with both kinds of background and with noise of 3
+   to 60 % of each ocean's standard deviation: the ratio is larger in calm seas.
+4. Two thirds as many steps, for a second pass: each field is used twice, the second time with
+   the map of the third phase as its background. The gradient has the same weight as the field.
+
+Simulations and checkpoints are kept in ``--cache``; a killed training continues from there.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,7 +58,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-# What the network is told of the noise, from the third phase on.
+# Options by which networks use the noise, from the third phase on.
 TOLD: dict[str, dict[str, Any]] = {
     "4dvarnet": {"representation": 0.2, "sees_coverage": True},
     "gradient-descent": {"representation": 0.2},
@@ -62,7 +66,7 @@ TOLD: dict[str, dict[str, Any]] = {
 }
 
 FIXED = {"length_scale": 90.0, "time_scale": 10.0}
-# Scales that are tried for each ocean, from which days, and on which of these they are scored.
+# Scales that are tried for each ocean, the days that are mapped, and those that are scored.
 RANGES = {"length_scale": (70.0, 160.0), "time_scale": (6.5, 25.0)}
 TRIED, LOOKED_AT, INSIDE = 4, slice(30, 70), slice(10, -10)
 
@@ -71,13 +75,13 @@ class Phase(NamedTuple):
     """A part of the training."""
 
     added: tuple[tuple[int, bool], ...]  # draws of satellites; are their scales the fixed ones
-    share: float  # of the steps of the first
+    share: float  # steps, relative to the first phase
     learning_rate: float
     warm_steps: int
-    drift: float  # real seas rise and fall as a whole, simulated boxes do not
-    told: bool  # the noise
+    drift: float  # the mean level of real seas varies, that of simulated boxes does not
+    told: bool  # whether the network uses the noise
     gradient_weight: float = 0.3
-    again: bool = False  # from the maps of the phase before as well
+    again: bool = False  # also use the maps of the previous phase as backgrounds
 
 
 PHASES = (
@@ -168,26 +172,23 @@ def main() -> None:
     method, network = NETWORKS[arguments.network]
     name = "ssh-qg" if arguments.network == "4dvarnet" else f"ssh-{arguments.network}"
     folder = arguments.cache / f"{name}-{steps}-{seed}"
+    recipe = xinverse.Recipe(patch=48, batch=8, precision="bfloat16", seed=seed, **FIXED)
     common: dict[str, Any] = {
-        "patch": 48,
-        "batch": 8,
         "validation": 0.15,
-        "precision": "bfloat16",
-        "seed": seed,
-        "name": name,
-        "summary": "Sea level from altimeters, nadir and swath, trained on simulated oceans.",
         "device": arguments.device,
         "progress": True,
         "card": {
+            "name": name,
+            "summary": "Sea level from nadir altimeters and SWOT, trained on simulated oceans.",
             "training": (
                 f"{len(TRAINING)} two-layer quasi-geostrophic oceans of {DAYS} days on grids "
                 f"of {SPACING_KM[0]:g} to {SPACING_KM[1]:g} km, seen by one to five nadir "
                 "altimeters and SWOT with 1 to 3 cm of white noise; background: optimal "
-                f"interpolation, 90 km and 10 days ({steps:,} steps), then that and one with "
-                f"scales that suit each ocean ({steps // 3:,} steps), then both with the noise "
-                "told, up to 60 % of the standard deviation of the field "
-                f"({steps // 2:,} steps), then from the maps that it made of all that as well, "
-                f"with slopes weighing as much as heights ({2 * steps // 3:,} steps)."
+                f"interpolation, 90 km and 10 days ({steps:,} steps), then also one with "
+                f"scales that suit each ocean ({steps // 3:,} steps), then both with known "
+                "noise levels of up to 60 % of the standard deviation of the field "
+                f"({steps // 2:,} steps), then also the maps of the previous phase, with "
+                f"equal weights of field and gradient ({2 * steps // 3:,} steps)."
             ),
             "licence": "BSD-3-Clause",
             "command": (
@@ -221,17 +222,19 @@ def main() -> None:
             [pair.truth for pair in pairs],
             [pair.seen for pair in pairs],
             background=first_guess,
+            recipe=replace(
+                recipe,
+                steps=round(steps * phase.share),
+                learning_rate=phase.learning_rate,
+                warm_steps=phase.warm_steps,
+                drift=phase.drift,
+                gradient_weight=phase.gradient_weight,
+                passes=2 if phase.again else None,
+            ),
             start=model,
             network=network | (TOLD[arguments.network] if phase.told else {}),
             noise=[pair.noise for pair in pairs] if phase.told else ASSUMED,
-            steps=round(steps * phase.share),
-            learning_rate=phase.learning_rate,
-            warm_steps=phase.warm_steps,
-            drift=phase.drift,
-            gradient_weight=phase.gradient_weight,
-            passes=2 if phase.again else None,
             folder=own,
-            **FIXED,
             **common,
         )
         model.save(saved)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import os
 
-# Before numpy and torch are imported: the tests share the cores among processes, and
-# sums in one order give the same last digit on every machine.
+# Set before numpy and torch are imported. The tests share the cores among processes, and one
+# order of summation gives the same last digit on every machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -27,7 +27,7 @@ settings.register_profile(
     max_examples=30,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# More examples, new ones each time: HYPOTHESIS_PROFILE=search pytest ...
+# More and new examples each time: HYPOTHESIS_PROFILE=search pytest ...
 settings.register_profile("search", deadline=None, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "xinverse"))
 
@@ -35,7 +35,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "xinverse"))
 @pytest.fixture(autouse=True)
 def _seeds() -> None:
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 -- for code of others that still draws from it
+    np.random.seed(0)  # noqa: NPY002 -- for third-party code that uses it
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
 
@@ -47,12 +47,12 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder with real ocean data; the test is skipped where there is none."""
+    """Folder with real ocean data; skip the test without it."""
     default = ROOT.parent / "shared" / "data"
     folder = Path(os.environ.get(REAL_DATA_VARIABLE, default))
     if not folder.is_dir():
         pytest.skip(
-            f"real data: there is no folder {folder}; set {REAL_DATA_VARIABLE} to one that "
-            "holds the files"
+            f"real data: there is no folder {folder}; set {REAL_DATA_VARIABLE} to the folder "
+            "with the files"
         )
     return folder

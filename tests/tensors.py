@@ -13,3 +13,12 @@ BOTH = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def random(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
     """Normal numbers, the same for the same seed."""
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def rounding(like: Tensor, times: int = 64) -> float:
+    """Some roundings of the largest number of a tensor, in its own precision.
+
+    What another order of sums changes: kernels differ from processor to processor, and
+    with the size of a batch. In float64 it leaves a thing that is wrong no room.
+    """
+    return times * torch.finfo(like.dtype).eps * float(like.detach().abs().max())

@@ -7,7 +7,7 @@ import pytest
 from strategies import Layout, build
 
 from xinverse import accessor
-from xinverse.fields.summary import summarise
+from xinverse.summary import summarise
 
 VERBS = [
     name

@@ -96,7 +96,7 @@ def wrong_objects():
     )
     yield "wrong key", field, {"lat": "lat"}, r"keys \['lat'\].*Expected only"
     yield "wrong name", field, {"y": "nlat"}, "names 'nlat' as y.*'time': 3, 'lat': 4, 'lon': 6"
-    yield "same twice", field, {"y": "time"}, "'time' is taken both as time and as y"
+    yield "same twice", field, {"y": "time"}, "'time' is both the time and the y axis"
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,9 @@ def test_dtypes(dtype, expected):
     [
         ("c8", "'sla' holds complex64 values.*imaginary"),
         ("U3", "<U3 values.*astype"),
-        ("M8[ns]", "dates are no field"),
+        ("M8[ns]", "numbers: choose another variable"),
         ("m8[ns]", "timedelta64"),
-        ("?", "bool values.*mask is no field"),
+        ("?", "bool values.*convert a mask with obj.astype"),
         ("O", "object values"),
     ],
 )
@@ -141,7 +141,9 @@ def test_an_empty_variable():
 
 def test_restore_refuses_another_shape():
     field = field_of(build(Layout()))
-    with pytest.raises(ValueError, match=r"\(4, 6\).*Expected it to end with \(3, 4, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"\(4, 6\).*Expected a shape that ends with \(3, 4, 6\)"
+    ):
         field.restore(field.data[0])
 
 
@@ -161,7 +163,7 @@ def test_infinite_values_are_counted_and_found_by_label():
 
 def test_nothing_observed():
     da = build(Layout(chunks=None)) * np.nan
-    with pytest.raises(DataError, match="'sla' has no value at all: all 72 are NaN"):
+    with pytest.raises(DataError, match="'sla' has no value: all 72 are NaN"):
         check_values(field_of(da.rename("sla")))
     check_values(field_of(da.rename("sla").chunk()))  # left for the tiles
 

@@ -204,7 +204,7 @@ def wrong_grids():
     yield "no label", field.drop_vars("lon"), GridError, "'lon' has no coordinate variable"
     yield "no time units", with_time([0, 1, 2]), UnitsError, "numbers with no units.*'days'"
     yield "months", with_time([0, 1], units="months"), UnitsError, "the units 'months'"
-    yield "back", with_time(days[::-1]), GridError, r"do not ascend.*sortby\('time'\)"
+    yield "back", with_time(days[::-1]), GridError, r"not strictly ascending.*sortby\('time'\)"
     yield "twice", with_time(days[[0, 1, 1]]), GridError, r"drop_duplicates\('time'\)"
     yield "NaT", with_time([days[0], pd.NaT, days[2]]), GridError, "'time' has 1 missing"
     yield "words", with_time(list("abc")), GridError, "'time' holds <U1 values"

@@ -123,7 +123,11 @@ def wrong_masks():
     yield "shape", SEA[1:], r"has shape \(3, 6\), and the field has \('lat', 'lon'\) = \(4, 6\)"
     yield "turned", SEA.T, r"shape \(6, 4\)"
     yield "flat", SEA.ravel(), r"shape \(24,\)"
-    yield "labelled shape", labelled()[:2], r"shape \(2, 6\).*\(4, 6\).*own grid"
+    yield (
+        "labelled shape",
+        labelled()[:2],
+        r"shape \(2, 6\).*\(4, 6\).*Expected a mask on the field's grid",
+    )
     yield "time", dated, r"dimensions \('time', 'lat', 'lon'\).*isel\(time=0, drop=True\)"
     yield "one dimension", labelled()[0], r"dimensions \('lon',\).*one value per cell"
     yield "other latitudes", other, r"'lat' from -19.7 to .* the field from -20.0.*interp_like"
@@ -132,8 +136,12 @@ def wrong_masks():
     yield "flags", SEA * 3, rf"{SEA.sum()} values that are not 0, 1 or NaN.*mask == 1"
     yield "fraction", SEA * 0.4, "not 0, 1 or NaN"
     yield "text", np.full((4, 6), "sea"), "<U3 values.*1 on the sea"
-    yield "dry", np.zeros((4, 6)), r"no sea at all, of 24 cells.*~mask"
-    yield "all land", labelled(SEA | True, standard_name="land_binary_mask"), "no sea at all"
+    yield "dry", np.zeros((4, 6)), r"has no sea in 24 cells.*~mask"
+    yield (
+        "all land",
+        labelled(SEA | True, standard_name="land_binary_mask"),
+        "has no sea in 24 cells",
+    )
     yield "no variable", "wet", "no variable 'wet'.*'sla'"
     yield "dataset", labelled().to_dataset(name="wet"), "is a Dataset with the variables.*'wet'"
 

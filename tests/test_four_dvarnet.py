@@ -12,7 +12,7 @@ from problems import one_source
 import xinverse
 from xinverse.errors import GridError, OptionError, UnitsError, WeightsError
 from xinverse.fields.grid import Grid
-from xinverse.learning.network import FourDVarNet
+from xinverse.learning.networks import FourDVarNet
 from xinverse.methods.problem import Problem
 from xinverse.methods.tile_statistics import anomalies
 from xinverse.methods.windows import window_starts

@@ -236,6 +236,32 @@ def test_complete_data_with_an_even_noise_have_a_closed_form(operator, monkeypat
     torch.testing.assert_close(solver.mean(a.y), a.mean(a.y), rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("operator", ["identity", "gaussian blur", "blur of sea"])
+@pytest.mark.parametrize("share", [1.0, 0.8])
+def test_dense_data_of_a_stationary_prior_are_preconditioned_on_a_ring(operator, share):
+    """A symmetric, positive definite inverse, with which the system is better conditioned."""
+    prior = CirculantGaussian(*axes((2, 10, 11)), length_scale=40.0, time_scale=2.0)
+    land = torch.rand(10, 11, generator=torch.Generator().manual_seed(0)) < 0.2
+    blur = Blur(elongated())
+    seen = {"identity": None, "gaussian blur": blur, "blur of sea": blur @ Mask(~land)}[
+        operator
+    ]
+    a = make(prior, seen, share)
+    inverse = a.solver("double")._seen.inverse(a.cells, a.noise)
+    if operator == "identity" and share < 1:
+        assert inverse is None
+        return
+    P = inverse(torch.eye(len(a.cells), dtype=torch.float64))
+    torch.testing.assert_close(P, P.T, rtol=0, atol=1e-9)
+    K = a.H @ a.B @ a.H.T + torch.diag(a.noise)
+    root = torch.linalg.cholesky(K)
+    both, alone = (torch.linalg.eigvalsh(m) for m in (root.T @ P @ root, K))
+    assert both[0] > 0
+    assert both[-1] / both[0] < 0.5 * alone[-1] / alone[0]
+    twice = torch.cat([a.cells, a.cells])
+    assert a.solver("double")._seen.inverse(twice, torch.cat([a.noise, a.noise])) is None
+
+
 def test_modes_that_are_left_out_are_accounted_for(monkeypatch):
     """A bound from above, also when half of the variance is left out."""
     for operator in ("gaussian blur", "elongated blur"):

@@ -1,4 +1,4 @@
-"""A trained network given longer windows: it does what it did, and learns the rest."""
+"""A trained network with longer windows: same results for the known days, then learning."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 
 from xinverse.errors import OptionError
 from xinverse.learning import DirectUNet, FourDVarNet, WindowNetwork
+from xinverse.learning.build import grown_network
 from xinverse.learning.growth import widened
-from xinverse.methods.fit import grown_network
-from xinverse.methods.registry import find
 
 
 def lstm(window: int) -> WindowNetwork:
@@ -109,7 +108,7 @@ def test_the_same_window_takes_the_same_weights():
 def test_what_has_no_place_is_refused(
     known: WindowNetwork, alike: WindowNetwork, wanted: WindowNetwork
 ):
-    with pytest.raises(ValueError, match="no place or another shape"):
+    with pytest.raises(ValueError, match="absent or of another shape"):
         widened_to(known, alike, wanted)
 
 
@@ -117,5 +116,5 @@ def test_a_width_that_grows_as_the_window_does_is_no_window():
     """Four channels more: as many as there are days, and none of them is a day."""
     small = FourDVarNet(5, 8, 6, 3, solver="gradient-descent")
     options = {"window": 9, "prior_hidden": 12}
-    with pytest.raises(OptionError, match="does not take the weights"):
-        grown_network(small, find("4dvarnet"), options, 0)
+    with pytest.raises(OptionError, match="does not fit the weights"):
+        grown_network(small, options, 0)

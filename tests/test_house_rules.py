@@ -1,13 +1,11 @@
-"""The rules that keep the rooms of the package apart, read from its syntax trees.
+"""Rules on the imports of the package, checked in its syntax trees.
 
-Who may know what:
-
-1. operators, priors, solvers, dynamics and learning are PyTorch and never see xarray or
-   dask; fields, verbs and the accessor never do maths; only tiling/graph.py builds graphs;
-   only device.py names cupy or torch.cuda.
-2. Importing xinverse, or any of its modules outside those five rooms, stays cheap and
-   brings in neither torch nor any other heavy library.
-3. Imports have no circles, deferred ones included.
+1. operators, priors, solvers, dynamics and learning are PyTorch only, without xarray or
+   dask; fields, verbs and the accessor do no maths; only tiling/graph.py builds graphs; only
+   device.py names cupy or torch.cuda.
+2. Importing xinverse, or any module outside the five PyTorch packages, is fast and imports
+   neither torch nor any other heavy library.
+3. Imports have no cycles, deferred imports included.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "xinverse"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-TORCH_ROOMS = {"operators", "priors", "solvers", "dynamics", "learning"}
-LABEL_ROOMS = {"fields", "verbs", "accessor.py"}
+TORCH_PACKAGES = {"operators", "priors", "solvers", "dynamics", "learning"}
+LABEL_MODULES = {"fields", "verbs", "accessor.py"}
 
 GRAPH_MODULES = {
     "dask.array.blockwise",
@@ -48,7 +46,7 @@ GRAPH_WORDS = {
     "map_overlap",
 }
 MATHS_MODULES = {"cupy", "numpy.fft", "numpy.linalg", "scipy", "sklearn", "torch"}
-# Anyone's, such as x.dot(y) ...
+# Names that any object may have, such as x.dot(y) ...
 MATHS_WORDS = {
     "convolve",
     "correlate",
@@ -59,7 +57,7 @@ MATHS_WORDS = {
     "matmul",
     "tensordot",
 }
-# ... and those of a library of functions only, since log and gradient are names too.
+# ... and names that count only with a library, since log and gradient are common names.
 FUNCTION_LIBRARIES = {"math", "np", "numpy", "xr", "xarray"}
 FUNCTION_WORDS = {"exp", "gradient", "interp", "log", "log10"}
 FUNCTIONS = {f"{library}.{word}" for library in FUNCTION_LIBRARIES for word in FUNCTION_WORDS}
@@ -79,10 +77,10 @@ HEAVY = {
     "torch",
     "tqdm",
 }
-IMPORT_BUDGET = 0.5  # of what importing xarray takes: 0.3 s beside its 0.6 s on two cores
+IMPORT_BUDGET = 0.5  # of the time to import xarray: 0.3 s for 0.6 s on two cores
 
 
-def room(path: Path) -> str:
+def top(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0]
 
 
@@ -113,7 +111,7 @@ def imports(path: Path, module: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def dotted(node: ast.expr) -> str:
-    """``torch.cuda.is_available`` from its tree; an empty string where it is no such thing."""
+    """Return ``torch.cuda.is_available`` from its tree; an empty string for other trees."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -123,7 +121,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def words(module: ast.Module) -> Iterator[tuple[int, str]]:
-    """Every name and attribute that a file reads or imports, with its line."""
+    """Every name and attribute that a file uses or imports, with its line."""
     for node in ast.walk(module):
         if isinstance(node, ast.Name):
             yield node.lineno, node.id
@@ -138,27 +136,27 @@ def place(path: Path, line: int, what: str) -> str:
     return f"{path.relative_to(ROOT)}:{line}: {what}"
 
 
-def test_the_torch_rooms_never_see_labels_or_graphs():
+def test_torch_packages_import_no_labels_or_graphs():
     found = [
         place(path, line, name)
         for path in FILES
-        if room(path) in TORCH_ROOMS
+        if top(path) in TORCH_PACKAGES
         for line, name in imports(path, tree(path))
         if is_within(
             name,
             {"cf_xarray", "dask", "distributed", "xarray", "zarr"}
-            | {f"xinverse.{label.removesuffix('.py')}" for label in LABEL_ROOMS}
+            | {f"xinverse.{label.removesuffix('.py')}" for label in LABEL_MODULES}
             | {"xinverse.tiling"},
         )
     ]
     assert not found
 
 
-def test_the_label_rooms_never_do_maths():
-    forbidden = MATHS_MODULES | {f"xinverse.{torch_room}" for torch_room in TORCH_ROOMS}
+def test_labelled_modules_do_no_maths():
+    forbidden = MATHS_MODULES | {f"xinverse.{package}" for package in TORCH_PACKAGES}
     found = []
     for path in FILES:
-        if room(path) not in LABEL_ROOMS:
+        if top(path) not in LABEL_MODULES:
             continue
         module = tree(path)
         found += [
@@ -182,7 +180,7 @@ def test_the_label_rooms_never_do_maths():
     assert not found
 
 
-def test_the_accessor_has_one_line_per_verb():
+def test_accessor_methods_have_one_line():
     accessor = PACKAGE / "accessor.py"
     if not accessor.exists():
         pytest.skip("there is no accessor yet")
@@ -220,7 +218,7 @@ def test_only_tiling_graph_builds_graphs():
             found += [
                 place(path, node.lineno, "apply_ufunc with core dimensions")
                 for node in ast.walk(module)
-                # Cell by cell it is no more a graph than a sum of two arrays is.
+                # Cell by cell it builds no more of a graph than the sum of two arrays.
                 if isinstance(node, ast.Call)
                 and dotted(node.func).endswith("apply_ufunc")
                 and any((keyword.arg or "").endswith("core_dims") for keyword in node.keywords)
@@ -250,11 +248,8 @@ def test_only_device_names_cupy_and_cuda():
     assert not found
 
 
-# Imports that close a circle, to be removed; nothing may be added.
-KNOWN_CIRCLES = [
-    ("xinverse.fields.summary", "xinverse.methods.registry"),
-    ("xinverse.fields.summary", "xinverse.weights.registry"),
-]
+# Imports that close a cycle, to be removed; do not add any.
+KNOWN_CYCLES: list[tuple[str, str]] = []
 
 
 def is_for_types(node: ast.AST) -> bool:
@@ -262,7 +257,7 @@ def is_for_types(node: ast.AST) -> bool:
 
 
 def without_types(module: ast.Module) -> ast.Module:
-    """The tree without its blocks under TYPE_CHECKING, which no program runs."""
+    """The tree without blocks under TYPE_CHECKING, which are never run."""
 
     class Without(ast.NodeTransformer):
         def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
@@ -279,9 +274,9 @@ def module_name(path: Path) -> str:
 
 
 def import_graph() -> dict[str, set[str]]:
-    """What each module imports from the package, deferred imports included.
+    """Imports of each module from the package, deferred imports included.
 
-    Importing a module runs the packages above it, so they count too; a module's own do not.
+    Importing a module runs the packages above it, so these count too, except its own.
     """
     names = {module_name(path) for path in FILES}
     graph: dict[str, set[str]] = {}
@@ -297,7 +292,7 @@ def import_graph() -> dict[str, set[str]]:
 
 
 def package_of(module: str) -> str:
-    """The folder (or the file) right below the package that a module is in."""
+    """The top-level package or module that contains a module."""
     return ".".join(module.split(".")[:2])
 
 
@@ -319,23 +314,23 @@ def reached(graph: dict[str, set[str]], start: str) -> set[str]:
     return seen
 
 
-def circles(graph: dict[str, set[str]]) -> set[str]:
-    """The nodes that reach themselves."""
+def cycles(graph: dict[str, set[str]]) -> set[str]:
+    """The nodes on a cycle."""
     return {node for node in graph if node in reached(graph, node)}
 
 
-def test_imports_have_no_circles():
-    """Neither between modules nor between the folders of the package."""
+def test_imports_have_no_cycles():
+    """Neither between modules nor between top-level packages."""
     graph = import_graph()
-    for importer, imported in KNOWN_CIRCLES:
+    for importer, imported in KNOWN_CYCLES:
         graph.get(importer, set()).difference_update({imported, package_of(imported)})
-    assert not circles(graph)
-    assert not circles(package_graph(graph))
+    assert not cycles(graph)
+    assert not cycles(package_graph(graph))
 
 
-@pytest.mark.parametrize(("importer", "imported"), KNOWN_CIRCLES)
-def test_a_known_circle_is_still_there(importer, imported):
-    """Take it off the list when it is gone."""
+@pytest.mark.parametrize(("importer", "imported"), KNOWN_CYCLES)
+def test_known_cycles_still_exist(importer, imported):
+    """Remove an entry from the list once its cycle is gone."""
     graph = import_graph()
     assert imported in graph.get(importer, set())
     between = package_graph(graph)
@@ -344,7 +339,7 @@ def test_a_known_circle_is_still_there(importer, imported):
     )
 
 
-def test_circles_are_found(tmp_path, monkeypatch):
+def test_cycles_are_found(tmp_path, monkeypatch):
     package = tmp_path / "xinverse"
     texts = {
         "__init__.py": "from xinverse.a.one import f",
@@ -360,13 +355,39 @@ def test_circles_are_found(tmp_path, monkeypatch):
     files = [package / name for name in texts]
     for name, value in {"ROOT": tmp_path, "PACKAGE": package, "FILES": files}.items():
         monkeypatch.setitem(globals(), name, value)
-    assert not circles(import_graph())
-    assert not circles(package_graph(import_graph()))
+    assert not cycles(import_graph())
+    assert not cycles(package_graph(import_graph()))
     (package / "b/two.py").write_text("from xinverse.a import other")
-    assert not circles(import_graph())
-    assert circles(package_graph(import_graph())) == {"xinverse.a", "xinverse.b"}
+    assert not cycles(import_graph())
+    assert cycles(package_graph(import_graph())) == {"xinverse.a", "xinverse.b"}
     (package / "b/two.py").write_text("import xinverse.a.one")
-    assert circles(import_graph()) == {"xinverse.a.one", "xinverse.b.two"}
+    assert cycles(import_graph()) == {"xinverse.a.one", "xinverse.b.two"}
+
+
+# Past some ten parameters they are an object. These take what a user may pass to a verb.
+LONGEST = 13
+VERB_SIGNATURES = {
+    ("accessor.py", "interpolate"),
+    ("verbs/call.py", "of"),
+    ("verbs/interpolate.py", "interpolate"),
+}
+
+
+def parameters(function: ast.FunctionDef) -> int:
+    taken = function.args
+    named = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs]
+    return len(named) + (taken.vararg is not None) + (taken.kwarg is not None)
+
+
+def test_no_function_takes_many_parameters():
+    found = [
+        place(path, node.lineno, f"{node.name}: {parameters(node)} parameters")
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef) and parameters(node) > LONGEST
+        if (path.relative_to(PACKAGE).as_posix(), node.name) not in VERB_SIGNATURES
+    ]
+    assert not found
 
 
 def run_python(code: str) -> str:
@@ -378,7 +399,7 @@ def run_python(code: str) -> str:
 
 
 def imported_by(modules: list[str]) -> list[str]:
-    """What importing the modules adds to what xarray brings in already."""
+    """Modules that importing these adds to those that xarray imports."""
     code = f"""
 import importlib, sys
 import xarray
@@ -390,28 +411,26 @@ print("\\n".join(set(sys.modules) - before))
     return run_python(code).split()
 
 
-def test_importing_xinverse_brings_in_nothing_heavy():
+def test_importing_xinverse_imports_nothing_heavy():
     assert not sorted(name for name in imported_by(["xinverse"]) if is_within(name, HEAVY))
 
 
-# Imported when they are needed: tiling/graph.py, the one file that knows dask's graphs, for
-# lazy input; those that are torch as the rooms that they join.
+# Imported when needed: tiling/graph.py, the only module with dask graphs, for lazy input, and
+# modules that are PyTorch like the packages that use them.
 LATE = {"__main__.py", "convolution.py", "graph.py", "linear_systems.py", "variational.py"}
 
 
-def test_importing_any_module_outside_the_torch_rooms_brings_in_nothing_heavy():
+def test_importing_modules_outside_the_torch_packages_imports_nothing_heavy():
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in FILES
-        if room(path) not in TORCH_ROOMS and path.name not in LATE
+        if top(path) not in TORCH_PACKAGES and path.name not in LATE
     ]
     assert not sorted(name for name in imported_by(modules) if is_within(name, HEAVY))
 
 
-def test_importing_xinverse_is_quick():
-    """Beside what importing xarray takes, and in processor time: the machine may be slow, or
-    busy with other tests.
-    """
+def test_importing_xinverse_is_fast():
+    """Relative to the import of xarray, in processor time: machines may be slow or busy."""
     code = """
 import time
 start = time.process_time()
@@ -427,22 +446,22 @@ print((time.process_time() - middle) / (middle - start))
 @pytest.mark.parametrize(
     ("rule", "where", "line"),
     [
-        (test_the_torch_rooms_never_see_labels_or_graphs, "priors/a.py", "import xarray as xr"),
-        (test_the_torch_rooms_never_see_labels_or_graphs, "solvers/a.py", "from dask import x"),
+        (test_torch_packages_import_no_labels_or_graphs, "priors/a.py", "import xarray as xr"),
+        (test_torch_packages_import_no_labels_or_graphs, "solvers/a.py", "from dask import x"),
         (
-            test_the_torch_rooms_never_see_labels_or_graphs,
+            test_torch_packages_import_no_labels_or_graphs,
             "learning/a.py",
             "from .. import tiling",
         ),
-        (test_the_label_rooms_never_do_maths, "fields/a.py", "from torch import nn"),
-        (test_the_label_rooms_never_do_maths, "fields/a.py", "np.linalg.norm(x)"),
-        (test_the_label_rooms_never_do_maths, "fields/a.py", "np.exp(x)"),
-        (test_the_label_rooms_never_do_maths, "fields/a.py", "from math import log"),
-        (test_the_label_rooms_never_do_maths, "verbs/a.py", "a.dot(b)"),
-        (test_the_label_rooms_never_do_maths, "verbs/a.py", "a @ b"),
-        (test_the_label_rooms_never_do_maths, "verbs/a.py", "from ..priors.eof import EOF"),
+        (test_labelled_modules_do_no_maths, "fields/a.py", "from torch import nn"),
+        (test_labelled_modules_do_no_maths, "fields/a.py", "np.linalg.norm(x)"),
+        (test_labelled_modules_do_no_maths, "fields/a.py", "np.exp(x)"),
+        (test_labelled_modules_do_no_maths, "fields/a.py", "from math import log"),
+        (test_labelled_modules_do_no_maths, "verbs/a.py", "a.dot(b)"),
+        (test_labelled_modules_do_no_maths, "verbs/a.py", "a @ b"),
+        (test_labelled_modules_do_no_maths, "verbs/a.py", "from ..priors.eof import EOF"),
         (
-            test_the_accessor_has_one_line_per_verb,
+            test_accessor_methods_have_one_line,
             "accessor.py",
             "class A:\n    def verb(self):\n        x = 1\n        return x",
         ),
@@ -456,13 +475,18 @@ print((time.process_time() - middle) / (middle - start))
             "tiling/a.py",
             "def f():\n    from dask.highlevelgraph import HighLevelGraph",
         ),
+        (
+            test_no_function_takes_many_parameters,
+            "verbs/a.py",
+            f"def f({', '.join(f'p{k}' for k in range(14))}):\n    pass",
+        ),
         (test_only_device_names_cupy_and_cuda, "methods/a.py", "import cupy as cp"),
         (test_only_device_names_cupy_and_cuda, "solvers/a.py", "torch.cuda.synchronize()"),
         (test_only_device_names_cupy_and_cuda, "solvers/a.py", "f().cuda()"),
         (test_only_device_names_cupy_and_cuda, "fields/a.py", 'import_module("cupy")'),
     ],
 )
-def test_the_rules_find_what_they_forbid(rule, where, line, tmp_path, monkeypatch):
+def test_the_rules_find_violations(rule, where, line, tmp_path, monkeypatch):
     package = tmp_path / "xinverse"
     offender = package / where
     offender.parent.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,9 @@ def test_limits_are_positive_numbers(sparse, name, value):
 
 def test_a_plan_must_see_as_far_as_the_limit(sparse):
     plan = xinverse.plan_tiles(sparse, length_scale=20, time_scale=1, tile=TILES)
-    with pytest.raises(TileError, match="max_distance= and max_gap= need halos"):
+    with pytest.raises(
+        TileError, match="max_distance=, max_gap= or the cells of a source need halos"
+    ):
         sparse.inverse.interpolate(**SCALES, tile=plan, max_distance=80.0)
 
 

@@ -175,8 +175,8 @@ def test_methods_of_one_variable_refuse_several(name, weights):
     with pytest.raises(OptionError) as caught:
         made(name, weights).check(layout("u", "v"))
     assert str(caught.value) == (
-        f"method={name!r} takes one variable at a time, and 'u', 'v' were to be solved "
-        "together. Use method='oi' with correlation=, or solve them one by one."
+        f"method={name!r} takes one variable at a time; found 'u', 'v' to solve together. "
+        "Use method='oi' with correlation=, or solve each variable on its own."
     )
 
 
@@ -198,7 +198,7 @@ def test_methods_of_one_variable_refuse_several(name, weights):
         (
             ("u",),
             0.5,
-            r"correlation=0\.5 couples variables that are solved together, and 'u' is alone\. "
+            r"correlation=0\.5 couples variables that are solved together; found only 'u'\. "
             r"Name several in variables=\.",
         ),
     ],
@@ -233,8 +233,8 @@ def test_an_operator_is_refused_where_it_would_be_left_out(name, how, weights):
     with pytest.raises(OptionError) as caught:
         method.check(seen)
     assert str(caught.value) == (
-        f"method={name!r} takes observations of the field itself, cell by cell, and these are "
-        "seen through an operator. Use method='oi', 'tikhonov', 'tv' or 'variational'."
+        f"method={name!r} takes observations of the field itself, cell by cell; these are "
+        "made through an operator. Use method='oi', 'tikhonov', 'tv' or 'variational'."
     )
 
 
@@ -277,11 +277,11 @@ def two_variables() -> xr.Dataset:
 def test_together_is_refused_at_the_call(lazy):
     ds = two_variables().chunk({"time": 2}) if lazy else two_variables()
     calls = {
-        "method='fixed-point' takes one variable at a time, and 'u', 'v' were": (
+        "method='fixed-point' takes one variable at a time; found 'u', 'v' to": (
             ds,
             {"method": "fixed-point"},
         ),
-        "method='variational' takes one variable at a time, and 'u', 'v' were": (
+        "method='variational' takes one variable at a time; found 'u', 'v' to": (
             ds,
             {"method": "variational"},
         ),
@@ -295,7 +295,7 @@ def test_together_is_refused_at_the_call(lazy):
     for text, (obj, options) in calls.items():
         with raise_if_dask_computes(), pytest.raises(OptionError, match=text):
             xinverse.interpolate(obj, together=True, **options)
-    with pytest.raises(OptionError, match="correlation=0.5 couples variables .* 'u' is alone"):
+    with pytest.raises(OptionError, match="correlation=0.5 couples .* found only 'u'"):
         xinverse.interpolate(ds, correlation=0.5)
 
 

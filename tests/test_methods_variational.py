@@ -344,7 +344,7 @@ def test_one_map_is_a_window_too():
         (
             lambda da: da.assign_coords(lat=(da.lat - LATITUDE) * 40),
             GridError,
-            "reach from -2.* to 2.*equator. Select latitudes beyond, or use method='oi'",
+            "reach from -2.* to 2.*equator: select other latitudes, or use method='oi'",
         ),
         (
             lambda da: da.assign_coords(

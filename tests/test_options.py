@@ -63,18 +63,18 @@ def test_memory_budget_is_a_whole_number_of_bytes(given, size):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"memory_budget": "much"}, "memory_budget is 'much'. It has to be a number of bytes"),
+        ({"memory_budget": "much"}, "memory_budget='much': expected a number of bytes"),
         ({"memory_budget": "2 parsecs"}, "'2 GiB' or '500 MB'"),
-        ({"memory_budget": 0}, "memory_budget is 0"),
-        ({"memory_budget": -1e9}, "memory_budget is -1000000000.0"),
-        ({"memory_budget": float("nan")}, "memory_budget is nan"),
-        ({"memory_budget": float("inf")}, "memory_budget is inf"),
-        ({"memory_budget": True}, "memory_budget is True"),
-        ({"memory_budget": None}, "memory_budget is None"),
-        ({"device": "tpu"}, "device is 'tpu'. It has to be 'auto'"),
+        ({"memory_budget": 0}, "memory_budget=0"),
+        ({"memory_budget": -1e9}, "memory_budget=-1000000000.0"),
+        ({"memory_budget": float("nan")}, "memory_budget=nan"),
+        ({"memory_budget": float("inf")}, "memory_budget=inf"),
+        ({"memory_budget": True}, "memory_budget=True"),
+        ({"memory_budget": None}, "memory_budget=None"),
+        ({"device": "tpu"}, "device='tpu': expected 'auto'"),
         ({"device": "cuda:"}, "such as 'cuda:0'"),
-        ({"device": 0}, "device is 0"),
-        ({"progress": 1}, "progress is 1. It has to be True or False."),
+        ({"device": 0}, "device=0: expected"),
+        ({"progress": 1}, "progress=1: expected True or False."),
     ],
 )
 def test_a_bad_value_says_what_is_expected_and_sets_nothing(options, text):

@@ -75,7 +75,7 @@ def test_a_complete_field_or_an_error_with_a_text(call, as_dataset):
     except DataError as error:
         refused = str(error)
     if refused:  # nothing was observed at all, or in a tile for which no background was given
-        assert "no value at all" in refused or "Nothing is observed in" in refused
+        assert "has no value: all" in refused or "Nothing is observed in" in refused
         assert options["background"] is None or left == "nowhere"
         event(f"refused: {left}")
         return

@@ -312,7 +312,7 @@ def test_land_is_masked_after_and_units_are_checked(checkpoint, ssh, tmp_path):
         ssh.inverse.interpolate(**common, stride=0)
     with pytest.raises(WeightsError, match="no default weights.*load_model"):
         ssh.inverse.interpolate(method="4dvarnet-reference")
-    with pytest.raises(OptionError, match="not trained here.*'4dvarnet', 'unet'"):
+    with pytest.raises(OptionError, match="cannot be trained.*'4dvarnet', 'unet'"):
         xinverse.train("4dvarnet-reference", observations=ssh)
 
 
@@ -354,7 +354,7 @@ def test_tiles_are_the_patches_of_the_training(checkpoint, tmp_path, size, tiles
         ({"network": {"n_step": 2.5}}, OptionError, "n_step=2.5"),
         ({"network": {"lr_grad": -1.0}}, OptionError, "lr_grad=-1.0"),
         ({"network": {"bilin_quad": 1}}, OptionError, "bilin_quad=1"),
-        ({"patch": (9, 9)}, OptionError, r"training are \(12, 12\)"),
+        ({"patch": (9, 9)}, OptionError, r"that of the training, \(12, 12\)"),
     ],
 )
 def test_what_is_told_wrong_is_said(checkpoint, changes, error, words):
@@ -413,7 +413,7 @@ def test_other_files_are_named(tmp_path):
         "flat.pt": (flat, "axes; expected four"),
         "two.pt": (two, "2 networks"),
         "list.pt": ([1, 2], "a list; expected a state_dict"),
-        "odd.pt": ({"epoch": 3, "model": "x"}, "no state_dict.*'epoch', 'model'"),
+        "odd.pt": ({"epoch": 3, "model": "x"}, "not a state_dict.*'epoch', 'model', not"),
         "empty.pt": ({"state_dict": {}}, "no keys|keys none"),
     }
     for name, (content, words) in cases.items():

@@ -1,7 +1,8 @@
-"""Training on labelled fields: what is read, what is learned, what is refused."""
+"""Training on labelled fields: what is read, what is learned, which errors are raised."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,16 @@ from xinverse.errors import (
     UnknownNameError,
     WeightsError,
 )
-from xinverse.learning import Batch
-from xinverse.learning.augment import FLIPS, augment
-from xinverse.learning.direct import DirectUNet
+from xinverse.learning import OBJECTIVES, Batch, DirectUNet
+from xinverse.learning.augment import augment
 from xinverse.learning.prefetch import ahead
 from xinverse.model import Model, load_model
 from xinverse.osse.nature import Ocean, nature_runs
+from xinverse.recipe import FLIPS, LOSSES, Recipe
 from xinverse.scores import normalised_mse
 from xinverse.tiling.patches import PatchSampler
-from xinverse.verbs.training_regions import make_region, shifted
+from xinverse.verbs.training_fields import TrainingFields
+from xinverse.verbs.training_regions import make_example, shifted
 
 SMALL = {
     "steps": 4,
@@ -59,19 +61,11 @@ def same(one: Model, other: Model) -> bool:
 
 
 def region(truth, seen, *, background=None, mask=None, hide=0.0, store=Path("unused.zarr")):
-    return make_region(
-        truth,
-        seen,
-        background,
-        scales={"length_scale": 90.0, "time_scale": 10.0, "noise": 0.02},
-        mask=mask,
-        dims=None,
-        hide=hide,
-        seed=0,
-        validation=0.2,
-        store=store,
-        progress=False,
-    )[1]
+    fields = TrainingFields(truth, seen, background=background, mask=mask, noise=0.02)
+    recipe = Recipe(loss="self-supervised" if hide else "supervised")
+    if hide:
+        fields = replace(fields, withheld=hide)
+    return make_example(fields, recipe, seed=0, store=store, progress=False).region
 
 
 WHOLE = (slice(0, 50), slice(0, 24), slice(0, 24))
@@ -101,7 +95,7 @@ def test_the_card_says_what_the_weights_serve(model):
 
 def test_what_one_knows_better_goes_onto_the_card(truth, seen):
     known = {"licence": "CC0-1.0", "training": "one ocean", "grid_spacing_km": (8, 28)}
-    card = xinverse.train("4dvarnet", truth, seen, **SMALL, name="mine", card=known).card
+    card = xinverse.train("4dvarnet", truth, seen, **SMALL, card=known | {"name": "mine"}).card
     assert (card.name, card.licence, card.training) == ("mine", "CC0-1.0", "one ocean")
     assert card.grid_spacing_km == (8, 28)
 
@@ -189,7 +183,7 @@ def test_what_is_withheld_is_kept_from_network_and_background(truth, seen):
 
 
 def test_a_truth_is_seen_through_the_gaps_and_errors_of_other_dates(truth, seen):
-    moved = shifted(truth, seen, 1, 1)
+    (moved,) = shifted(TrainingFields(truth, seen, mask_shifts=1), 1).observations
     errors, before = (moved - truth).values, (seen - truth).values
     np.testing.assert_allclose(errors, np.roll(before, 25, axis=0), atol=1e-6)
     assert moved.attrs == seen.attrs
@@ -484,33 +478,124 @@ def test_the_accessor_takes_names(truth, seen, model):
         ds.inverse.train("4dvarnet", truth="truth", observations="l4")
 
 
-# What is refused ------------------------------------------------------------------------
+# Fields and recipes ---------------------------------------------------------------------
+
+
+def test_fields_and_recipe_may_be_objects(truth, seen, model):
+    fields = xinverse.TrainingFields(truth, seen, noise=0.02)
+    recipe = xinverse.Recipe(steps=4, every=2, patch=12, batch=2)
+    options = {"recipe": recipe, "network": SMALL["network"]}
+    trained = xinverse.train("4dvarnet", fields, **options)
+    assert same(trained, model)
+    assert trained.card == model.card
+    # Keywords replace their values, for this call.
+    other = xinverse.train("4dvarnet", fields, **options, seed=1, noise=0.05)
+    expected = xinverse.train("4dvarnet", truth, seen, **SMALL | {"seed": 1, "noise": 0.05})
+    assert same(other, expected)
+    assert not same(other, model)
+    assert (recipe.seed, fields.noise) == (0, 0.02)
+    with pytest.raises(OptionError, match="in addition to TrainingFields"):
+        xinverse.train("4dvarnet", fields, seen, **options)
+
+
+def test_a_background_replaces_that_of_the_fields(truth, seen):
+    fields = TrainingFields(truth, seen, noise=0.02)
+    options = {k: v for k, v in SMALL.items() if k != "noise"}
+    given = xinverse.train("4dvarnet", fields, background=0.5 * truth, **options)
+    within = replace(fields, background=0.5 * truth)
+    assert same(given, xinverse.train("4dvarnet", within, **options))
+
+
+def test_fields_are_split_with_their_noise(truth, seen):
+    fields = TrainingFields([truth, 2 * truth], [seen, 2 * seen], noise=np.array([0.02, 0.04]))
+    one, two = fields.each()
+    assert (one.noise, two.noise) == (0.02, 0.04)
+    assert two.observations[0].identical(2 * seen)
+    assert two.truth[0].identical(2 * truth)
+    assert [f.noise for f in replace(fields, noise=0.1).each()] == [0.1, 0.1]
+    assert repr(fields) == (
+        "<xinverse.TrainingFields: 2 fields with truth; background: optimal interpolation>"
+    )
+
+
+def test_every_loss_has_an_objective():
+    assert set(LOSSES) == set(OBJECTIVES)
+
+
+def test_a_recipe_takes_lists_and_gives_tuples():
+    recipe = Recipe(patch=[24, 32], flips=["x", "time"])
+    assert (recipe.sides, recipe.flips) == ((24, 32), ("x", "time"))
+    assert Recipe(patch=16).sides == (16, 16)
+    assert recipe == Recipe(patch=(24, 32), flips=("x", "time"))
+    assert len({recipe, Recipe(patch=(24, 32), flips=("x", "time"))}) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"loss": "mean"},
+        {"steps": 0},
+        {"steps": True},
+        {"batch": 2.0},
+        {"warm_steps": -1},
+        {"every": 0},
+        {"learning_rate": 0.0},
+        {"clip": float("nan")},
+        {"drift": -0.1},
+        {"length_scale": "90"},
+        {"time_scale": 0},
+        {"passes": 0},
+        {"precision": "float64"},
+        {"patch": (4, 0)},
+        {"seed": -1},
+    ],
+)
+def test_a_recipe_checks_its_values(wrong):
+    (name,) = wrong
+    with pytest.raises(OptionError, match=f"{name}="):
+        Recipe(**wrong)
+
+
+# Errors ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"method": "oi"}, OptionError, "'oi' learns nothing.*'4dvarnet', 'unet'"),
+        ({"method": "oi"}, OptionError, "'oi' has no weights.*'4dvarnet', 'unet'"),
         ({"method": "4dvarnt"}, UnknownNameError, "Did you mean '4dvarnet'"),
         ({"loss": "square"}, OptionError, "'supervised', 'self-supervised'"),
         ({"truth": None, "loss": "supervised"}, OptionError, "needs truth="),
-        ({"loss": "unsupervised"}, OptionError, "give start="),
+        ({"loss": "unsupervised"}, OptionError, "pass start="),
         ({"observations": None}, OptionError, "No observations"),
         ({"patch": 0}, OptionError, "patch=0"),
         ({"patch": (4, 4, 4)}, OptionError, "cells along y and x"),
         ({"steps": 1.5}, OptionError, "steps=1.5"),
         ({"validation": 1.0}, OptionError, "validation=1.0"),
-        ({"flips": ("z",)}, OptionError, "'z' is none of"),
+        ({"flips": ("z",)}, OptionError, "flips='z': expected one of"),
         ({"network": {"widow": 5}}, OptionError, "'widow'.*'window'"),
         ({"network": {"window": 45}}, GridError, "40 time steps to train with"),
         ({"network": {"solver": "adam"}}, OptionError, "expected 'lstm'"),
         ({"precision": "float16"}, OptionError, "float16"),
         ({"mask_shifts": 1, "truth": None}, OptionError, "needs truth="),
-        ({"card": {"license": "CC0"}}, OptionError, "'license', which no ModelCard"),
-        ({"start": "ssh-qg"}, OptionError, "does not take the weights of start=.*first 'cost"),
+        (
+            {"card": {"license": "CC0"}},
+            OptionError,
+            "'license'.* cannot be set.*'licence'",
+        ),
+        ({"start": "ssh-qg"}, OptionError, "does not fit the weights of start=.*first 'cost"),
         ({"noise": [0.02, 0.03]}, OptionError, "2 numbers were given as noise and 1 fields"),
         ({"network": {"representation": 0.0}}, OptionError, "representation=0.0: expected"),
         ({"gradient_weight": -1.0}, OptionError, "gradient_weight=-1.0: expected"),
+        ({"epochs": 1}, OptionError, r"no option 'epochs'\. Did you mean steps=\?"),
+        ({"learning_rat": 1e-3}, OptionError, r"Did you mean learning_rate=\?"),
+        ({"validatoin": 0.1}, OptionError, r"Did you mean validation=\?"),
+        ({"window": 5}, OptionError, r"an option of the network: network=\{'window'"),
+        ({"name": "mine"}, OptionError, r"an entry of the model card: card=\{'name'"),
+        ({"card": {"window": 3}}, OptionError, "'window', which cannot be set"),
+        ({"card": "mine"}, OptionError, "card='mine': expected a dictionary"),
+        ({"recipe": {"steps": 3}}, OptionError, r"recipe is a dict\. Expected an xinverse"),
+        ({"progress": "yes"}, OptionError, "progress='yes'"),
     ],
 )
 def test_what_is_wrong_is_said_at_the_call(truth, seen, changes, error, words):

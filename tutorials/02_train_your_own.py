@@ -77,10 +77,10 @@ plt.show()
 # %% [markdown]
 # ## Train
 #
-# One call. The network starts from an optimal interpolation, and learns to improve it; its
-# error is told as a share of that map's error variance. `network=` makes it small and
-# `steps=` short, so that this page is built in minutes. The defaults are larger, and the
-# weights that come with the package were trained fifteen times as long.
+# One call. The network starts from an optimal interpolation and learns to improve it. Its
+# score is its error variance divided by that of the interpolation. `network=` makes it small
+# and `steps=` the training short, so that this page is built in minutes. The defaults are
+# larger, and the bundled weights were trained fifteen times as long.
 
 # %%
 model = xinverse.train(
@@ -94,7 +94,7 @@ model = xinverse.train(
     every=25,
     learning_rate=4e-3,
     folder=folder / "training",
-    name="tutorial",
+    card={"name": "tutorial"},
     progress=False,
 )
 model

@@ -8,6 +8,7 @@ from xinverse.methods import table as methods
 from xinverse.model import Model, load_model
 from xinverse.options import set_options
 from xinverse.points.grid_tracks import grid_tracks
+from xinverse.recipe import Recipe
 from xinverse.scores import compare
 from xinverse.verbs.deconvolve import deconvolve
 from xinverse.verbs.denoise import denoise
@@ -16,11 +17,14 @@ from xinverse.verbs.forecast import forecast
 from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.plan_tiles import plan_tiles
 from xinverse.verbs.train import train
+from xinverse.verbs.training_fields import TrainingFields
 from xinverse.weights import fetch
 
 __all__ = [
     "InverseAccessor",
     "Model",
+    "Recipe",
+    "TrainingFields",
     "__version__",
     "climatology",
     "compare",

@@ -1,4 +1,4 @@
-"""``.inverse`` on Dataset and DataArray: one line per verb, and no state."""
+"""The accessor ``.inverse`` of Dataset and DataArray: one line per verb, no state."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xinverse.fields.summary import summarise
 from xinverse.model import Model
+from xinverse.summary import summarise
 from xinverse.verbs.deconvolve import deconvolve
 from xinverse.verbs.denoise import denoise
 from xinverse.verbs.downscale import downscale
@@ -25,7 +25,7 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
 def _documented_as(verb: Callable[..., Any]) -> Callable[[Verb], Verb]:
-    """Give a method the docstring of the verb that it forwards to, without ``obj``."""
+    """Give a method the docstring of its verb, without ``obj``."""
 
     def document(method: Verb) -> Verb:
         method.__doc__ = re.sub(
@@ -39,12 +39,12 @@ def _documented_as(verb: Callable[..., Any]) -> Callable[[Verb], Verb]:
 @xr.register_dataset_accessor("inverse")
 @xr.register_dataarray_accessor("inverse")
 class InverseAccessor:
-    """The verbs of xinverse on a labelled object; shown, what is understood of it.
+    """The verbs of xinverse on a labelled object; displayed as its summary.
 
     Parameters
     ----------
     obj : Dataset or DataArray
-        What the verbs act on.
+        The input of the verbs.
     """
 
     def __init__(self, obj: xr.Dataset | xr.DataArray) -> None:
@@ -128,22 +128,9 @@ class InverseAccessor:
         method: str,
         truth: Any = None,
         observations: Any = None,
-        *,
-        background: Any = None,
-        mask: Any = None,
-        dims: Mapping[str, Hashable] | None = None,
         **options: Any,
     ) -> Model:
-        return train(
-            self._obj,
-            method,
-            truth,
-            observations,
-            background=background,
-            mask=mask,
-            dims=dims,
-            **options,
-        )
+        return train(self._obj, method, truth, observations, **options)
 
     def __repr__(self) -> str:
         return repr(summarise(self._obj))

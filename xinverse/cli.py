@@ -1,4 +1,4 @@
-"""The command ``xinverse``: the demonstration, the methods, weights, and files to files."""
+"""The command ``xinverse``: run the demo, list methods, fetch weights, process files."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Its words; those of the shell by default.
+        Arguments of the command. Default: those of the shell.
 
     Returns
     -------
     int
-        0, or 1 where something was wrong, which has been said on the error stream.
+        0, or 1 after an error, which is printed to the error stream.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -57,10 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_methods)
 
     one = commands.add_parser("fetch", help="put registered weights into the cache")
-    one.add_argument("name", help="of the weights")
+    one.add_argument("name", help="name of the weights")
     one.set_defaults(run=_fetch)
 
-    one = commands.add_parser("show", help="say what is understood of a Zarr store or NetCDF")
+    one = commands.add_parser("show", help="describe a Zarr store or NetCDF file")
     one.add_argument("file", type=Path)
     one.set_defaults(run=_show)
 
@@ -70,13 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Fill the gaps of every field of a file. The output is complete or absent.",
     )
     one.add_argument("input", type=Path)
-    one.add_argument("output", type=Path, help="its name ends in .zarr or .nc")
+    one.add_argument("output", type=Path, help="a name in .zarr or .nc")
     one.add_argument("--method", default="oi", help="default: oi")
-    one.add_argument("--variable", help="fill only this one (with its mask, if it has one)")
+    one.add_argument("--variable", help="fill only this variable (with its mask, if any)")
     one.add_argument("--weights", help="name of registered weights, or a file")
-    one.add_argument("--mask", help="name of the variable that tells sea (1) from land (0)")
+    one.add_argument("--mask", help="name of the mask variable: 1 on sea, 0 on land")
     one.add_argument("--error", action="store_true", help="also write the error")
-    one.add_argument("--overwrite", action="store_true", help="replace the output")
+    one.add_argument("--overwrite", action="store_true", help="replace an existing output")
     one.add_argument(
         "--option",
         action="append",
@@ -107,8 +107,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from xinverse.fields.summary import summarise
     from xinverse.files import open_lazily
+    from xinverse.summary import summarise
 
     with open_lazily(arguments.file) as ds:
         print(summarise(ds))
@@ -134,21 +134,21 @@ def _interpolate(arguments: argparse.Namespace) -> None:
 
 
 def _options(words: Sequence[str]) -> dict[str, Any]:
-    """``["length_scale=90", "covariance=matern32"]`` to names and values."""
+    """Convert ``["length_scale=90", "covariance=matern32"]`` to names and values."""
     options: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (equals and name.isidentifier()):
-            raise OptionError(f"--option {word}: write NAME=VALUE, such as length_scale=90.")
+            raise OptionError(f"--option {word}: expected NAME=VALUE, such as length_scale=90.")
         try:
             options[name] = literal_eval(value)
-        except (ValueError, SyntaxError):  # a word: the name of a covariance, of a variable
+        except (ValueError, SyntaxError):  # a word, such as the name of a covariance
             options[name] = value
     return options
 
 
 def _without_others(ds: xr.Dataset, variable: str | None, keywords: Mapping[str, Any]) -> Any:
-    """The dataset without the other fields; masks and what options name stay."""
+    """The dataset without the other fields; masks and variables in options are kept."""
     from xinverse.verbs.choose import variables_to_fill
 
     if variable is None:

@@ -48,7 +48,7 @@ def climatology(
     like : DataArray or Dataset, optional
         Holds the dates of the result. Default: those of the series.
     window : float
-        s, in days.
+        The s of the weights, in days.
     dims : mapping, optional
         Dimension names of ``"time"``, ``"y"`` and ``"x"``, if they cannot be found.
 

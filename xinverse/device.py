@@ -1,10 +1,11 @@
-"""Where a solve runs: CPU or GPU, how many threads, one solve per device at a time.
+"""Devices and threads: where a solve runs, one solve per device at a time.
 
-The only file that names cupy or ``torch.cuda``.
+This is the only module that names cupy or ``torch.cuda``.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,16 +19,17 @@ from xinverse.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Precision", "check_device", "is_cupy", "occupy", "to_host", "to_like"]
+__all__ = ["DEVICE", "Precision", "check_device", "is_cupy", "occupy", "to_host", "to_like"]
 
 Precision = Literal["float32", "bfloat16"]  # of the convolutions of networks
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 _locks: dict[str, threading.Lock] = {}
 _locks_guard = threading.Lock()
 
 
 def check_device(device: str) -> str:
-    """Check the spelling of a device without touching it (that is for the worker).
+    """Check the spelling of a device; the worker checks that it exists.
 
     Parameters
     ----------
@@ -38,14 +40,12 @@ def check_device(device: str) -> str:
     Raises
     ------
     DeviceError
-        If it is none of them.
+        If the spelling is unknown.
     """
-    kind, _, number = str(device).partition(":")
-    known = kind in {"auto", "cpu", "cuda", "mps"}
-    if not known or (number and not (kind == "cuda" and number.isdigit())):
+    if not DEVICE.fullmatch(str(device)):
         raise DeviceError(
             f"device={device!r}: expected 'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'. "
-            "Leave it out to use a GPU where there is one."
+            "Leave it out to use a GPU if there is one."
         )
     return device
 
@@ -57,22 +57,22 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise DeviceError(
-            f"device={device!r} was asked for, but torch sees no CUDA GPU on this machine. "
-            "Use device='cpu', or install a torch built for its GPU."
+            f"device={device!r}: torch found no CUDA GPU on this machine. Use device='cpu', or "
+            "install a torch built for this GPU."
         )
     chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"device={device!r} was asked for, but this machine has "
-            f"{torch.cuda.device_count()} CUDA GPU(s), numbered from 0."
+            f"device={device!r}: this machine has {torch.cuda.device_count()} CUDA GPU(s), "
+            "numbered from 0. Use one of these, or device='cpu'."
         )
     if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("device='mps' was asked for, but torch has no MPS here.")
+        raise DeviceError("device='mps': torch has no MPS here. Use device='cpu'.")
     return chosen
 
 
 def require_device(device: str) -> None:
-    """Fail now, not in a worker, where the solve is to run in this process."""
+    """Check that a device exists in this process, before a solve starts."""
     if device not in {"auto", "cpu"}:
         resolve_device(device)
 
@@ -81,11 +81,10 @@ def require_device(device: str) -> None:
 def occupy(device: str) -> Iterator[torch.device]:
     """Hold a device for one solve.
 
-    Dask's threads would otherwise run several solves at once on the same cores
-    or the same GPU, each slower and all of them in memory. The lock is held
-    inside the task because annotations on a graph do not survive its
-    optimisation. On a dask worker, whose children start with one OpenMP
-    thread, torch is given as many threads as the worker has.
+    Dask's threads would otherwise run several solves at once on the same cores or GPU,
+    each slower and all in memory. The lock is held inside the task because annotations of
+    a graph are lost when it is optimised. On a dask worker, which starts with one OpenMP
+    thread, torch gets as many threads as the worker has.
     """
     import torch
 
@@ -104,7 +103,7 @@ def occupy(device: str) -> Iterator[torch.device]:
 
 
 def _worker_threads() -> int | None:
-    """Threads of the dask worker that this code runs on, if it does."""
+    """Threads of the dask worker that runs this code; None outside a worker."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None
@@ -115,17 +114,17 @@ def _worker_threads() -> int | None:
 
 
 def is_cupy(array: Any) -> bool:
-    """Whether an array lives in cupy, told without importing it."""
+    """Whether an array is a cupy array, without importing cupy."""
     return type(array).__module__.partition(".")[0] == "cupy"
 
 
 def to_host(array: Any) -> np.ndarray:
-    """A numpy array of the same values."""
+    """Copy an array to numpy, if it is not already."""
     return array.get() if is_cupy(array) else np.asarray(array)
 
 
 def to_like(array: np.ndarray, like: Any) -> Any:
-    """Hand an array back in the kind in which its input came."""
+    """Convert an array to the type of another, numpy or cupy."""
     if not is_cupy(like):
         return array
     import cupy

@@ -1,9 +1,8 @@
-"""What a user can get wrong, by name.
+"""Errors raised by xinverse.
 
-Every error says what was found, what was expected and what to do about it.
-Each is also the built-in error that a user of xarray would expect
-(``ValueError``, ``TypeError``, ``KeyError``, ``OSError``), so that existing
-``except`` clauses hold.
+Each error text says what was found, what was expected and what to do. Each class is also
+the built-in error that xarray would raise (``ValueError``, ``TypeError``, ``KeyError``,
+``OSError``), so that existing ``except`` clauses work.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ __all__ = [
 
 
 class XinverseError(Exception):
-    """Base of every error that the package raises on purpose."""
+    """Base class of the package's errors."""
 
 
 class AxesError(XinverseError, ValueError):
@@ -37,7 +36,7 @@ class AxesError(XinverseError, ValueError):
 
 
 class GridError(XinverseError, ValueError):
-    """The coordinates are not what the method needs (irregular, duplicated, 2-D ...)."""
+    """The coordinates do not suit the method (irregular, duplicated, 2-D ...)."""
 
 
 class MaskError(XinverseError, ValueError):
@@ -49,11 +48,11 @@ class DataError(XinverseError, ValueError):
 
 
 class UnitsError(XinverseError, ValueError):
-    """The units are missing, or are not those that weights or a model are in."""
+    """The units are missing, or differ from those of the weights or model."""
 
 
 class OptionError(XinverseError, TypeError):
-    """A keyword that the method does not have, or a value of the wrong kind."""
+    """A keyword is unknown to the method, or its value is of the wrong kind."""
 
 
 class TileError(XinverseError, ValueError):
@@ -61,7 +60,7 @@ class TileError(XinverseError, ValueError):
 
 
 class DeviceError(XinverseError, ValueError):
-    """The device that was asked for is not there."""
+    """The requested device does not exist."""
 
 
 class WeightsError(XinverseError, ValueError):
@@ -69,24 +68,24 @@ class WeightsError(XinverseError, ValueError):
 
 
 class HashError(WeightsError):
-    """A weight file's sha256 is not the registered one."""
+    """The SHA-256 of a weight file is not the registered one."""
 
 
 class DownloadError(XinverseError, OSError):
-    """A weight file could not be fetched; nothing was left in the cache."""
+    """A weight file could not be downloaded; the cache is unchanged."""
 
 
 class UnknownNameError(XinverseError, KeyError):
-    """A name that no registry holds.
+    """A name is not in the registry.
 
     Parameters
     ----------
     kind : str
-        What was looked for, such as ``"method"``.
+        Kind of object, such as ``"method"``.
     name : object
-        What was found.
+        The unknown name.
     known : iterable of str
-        What the registry holds.
+        The registered names.
     """
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
@@ -99,5 +98,5 @@ class UnknownNameError(XinverseError, KeyError):
         )
         super().__init__(kind, name, known)
 
-    def __str__(self) -> str:  # KeyError would show the tuple of its arguments
+    def __str__(self) -> str:  # KeyError would show its arguments as a tuple
         return self.message

@@ -58,15 +58,15 @@ def write(
 ) -> Path:
     """Compute a dataset, chunk by chunk, into a Zarr store or a NetCDF file.
 
-    It is written under a temporary name and renamed when it is complete, so that `path` never
-    has an incomplete file.
+    The data are written under a temporary name and renamed when complete, so that `path` is
+    never incomplete.
 
     Parameters
     ----------
     ds : Dataset
         The dataset.
     path : path
-        Ends in ``.zarr`` or ``.nc``.
+        Output, ending in ``.zarr`` or ``.nc``.
     overwrite : bool
         Replace an existing file.
     progress : bool
@@ -80,9 +80,9 @@ def write(
     Raises
     ------
     OptionError
-        The suffix is unknown.
+        If the suffix is unknown.
     FileExistsError
-        `path` exists, and `overwrite` is false.
+        If `path` exists, and `overwrite` is false.
     """
     path = Path(path)
     with (
@@ -99,14 +99,13 @@ def write(
 
 @contextmanager
 def whole_or_not_at_all(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path to write to, and rename it to `path` when the block ends.
+    """Yield a temporary path to write to, and rename it to `path` at the end of the block.
 
-    After an error the temporary files are removed, and `path` is unchanged. Raises as
-    :func:`write`.
+    On errors the temporary files are removed and `path` is unchanged. Raises as :func:`write`.
     """
     check_target(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, since renaming is atomic only within a file system.
+    # In the same folder, because renaming is atomic only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         whole = Path(folder) / path.name
         yield whole
@@ -117,18 +116,20 @@ def whole_or_not_at_all(path: Path, *, overwrite: bool = False) -> Iterator[Path
 
 @contextmanager
 def without_zarr_warnings() -> Iterator[None]:
-    """Consolidate metadata without a warning; xarray expects it for all format versions."""
+    """Suppress warnings on consolidated metadata, which xarray expects in all formats."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
         yield
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Check a target before anything is computed for it."""
+    """Check an output path before computing."""
     if path.suffix != ZARR and path.suffix not in NETCDF:
         raise OptionError(f"{path} has an unknown format. Expected a name in .zarr or .nc.")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists. Remove it, or overwrite it (overwrite=True).")
+        raise FileExistsError(
+            f"{path} exists. Remove it, or pass overwrite=True (--overwrite)."
+        )
 
 
 def _bar() -> Any:

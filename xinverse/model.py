@@ -1,4 +1,4 @@
-"""A trained method: its network, its card, how it was learned."""
+"""A trained method: its network, its model card and its learning curve."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from xinverse.weights.registry import SUFFIX, cards, fetch
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from xinverse.learning.network import WindowNetwork
+    from xinverse.learning.networks import WindowNetwork
 
 __all__ = ["Model", "load_model"]
 
 
 @dataclass(eq=False)
 class Model:
-    """What `xinverse.train` returns and `xinverse.load_model` reads.
+    """A trained method, from `xinverse.train` or `xinverse.load_model`.
 
     Parameters
     ----------
     network : Module
         The trained network.
     card : ModelCard
-        What it was trained for and how; the verbs check fields against it.
+        What it was trained for; the verbs check fields against it.
     history : list of dict
-        Step, loss and validation score, along the training; empty where the
-        model was read from a file.
+        Step, loss and validation score during the training. Empty for a model that was
+        read from a file.
     """
 
     network: WindowNetwork
@@ -42,26 +42,26 @@ class Model:
     history: Sequence[dict[str, float]] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write weights and card to one file, whole or not at all.
+        """Write weights and card to one file, completely or not at all.
 
         Parameters
         ----------
         path : path
-            Ends in ``.safetensors``; it is what ``weights=`` takes.
+            A name that ends in ``.safetensors``, to be used as ``weights=``.
 
         Returns
         -------
         Path
-            Where it is.
+            The file.
 
         Raises
         ------
         OptionError
-            Another ending.
+            The name has another ending.
         """
         path = Path(path)
         if path.suffix != SUFFIX:
-            raise OptionError(f"{path}: let the name end in {SUFFIX}, as weights= expects.")
+            raise OptionError(f"{path}: expected a name in {SUFFIX}, as for weights=.")
         tensors = {name: t.cpu() for name, t in self.network.state_dict().items()}
         save(path, tensors, self.card)
         return path
@@ -72,19 +72,19 @@ class Model:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where; a new figure's where not given.
+            Axes to draw on. Default: those of a new figure.
 
         Returns
         -------
         matplotlib.axes.Axes
-            With a logarithmic axis of errors, over the background's.
+            Errors relative to the background, on a logarithmic axis.
         """
         from xinverse.plot import learning_curve
 
         if not self.history:
             raise OptionError(
-                "This model has no history: it was read from a file. The curve can be drawn "
-                "of what xinverse.train returned."
+                "This model has no history: it was read from a file. Plot the model that "
+                "xinverse.train returned."
             )
         drawn = learning_curve(self.history, ax)
         drawn.set(title=self.card.name, ylabel="error variance over the background's")
@@ -92,7 +92,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned."""
+        """Number of learned parameters."""
         return sum(p.numel() for p in self.network.parameters())
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -137,52 +137,50 @@ def load_model(
 ) -> Model:
     """Read a trained method, or a checkpoint of the reference 4DVarNet code.
 
-    Files of xinverse carry a card and need no keywords. A checkpoint of the
-    reference code (``4dvarnet-starter``, ``ocean4dvarnet``) does not say what it
-    was trained for: the keywords do. It is read as tensors only, and no code in
-    it is run. Its model is one of ``method="4dvarnet-reference"``, which takes
-    what ``save`` writes as ``weights=``.
+    Files of xinverse hold a model card and need no keywords. A checkpoint of the
+    reference code (``4dvarnet-starter``, ``ocean4dvarnet``) does not say what it was
+    trained for, so keywords are needed. Only its tensors are read, and no code in it is
+    run. Its method is ``"4dvarnet-reference"``; ``save`` writes a file for ``weights=``.
 
     Parameters
     ----------
     weights : str or path
-        Name of registered weights, a ``.safetensors`` file, or a checkpoint that
-        ends in ``.ckpt``, ``.pt`` or ``.pth``.
+        Name of registered weights, a ``.safetensors`` file, or a checkpoint with suffix
+        ``.ckpt``, ``.pt`` or ``.pth``.
     variables : sequence of str, optional
-        For a checkpoint: CF standard names and short names that it serves.
+        For a checkpoint: CF standard names and short names of its variables.
     units : str, optional
-        For a checkpoint: of the fields.
+        For a checkpoint: units of the fields.
     grid_spacing_km : (float, float), optional
         For a checkpoint: smallest and largest grid spacing, in km.
     normalisation : (float, float), optional
-        For a checkpoint: mean and standard deviation of the field that it was
-        trained on, in ``units``; the reference prints them as ``Norm stats``.
+        For a checkpoint: mean and standard deviation of the training field, in ``units``;
+        printed by the reference as ``Norm stats``.
     time_step_days : float, optional
-        For a checkpoint: the time step, in days; one where not given.
+        For a checkpoint: the time step, in days. Default: 1.
     patch : (int, int), optional
-        For a checkpoint: cells of its patches along (y, x), where it holds no
-        ``rec_weight``, which tells them.
+        For a checkpoint without ``rec_weight``: cells of its patches along (y, x).
     network : mapping, optional
-        For a checkpoint: what its tensors do not show, by the reference's names.
-        Those of its ``base.yaml`` where not given: ``{"n_step": 10, "lr_grad":
+        For a checkpoint: options that its tensors do not show, by the reference's names.
+        Default: those of its ``base.yaml``, ``{"n_step": 10, "lr_grad":
         1e3, "lbd": 1.0, "bilin_quad": False, "downsamp": 2, "solver_downsamp": 1}``.
     name : str, optional
-        For a checkpoint: of the weights, on the model card; the file's by default.
+        For a checkpoint: name of the weights on the model card. Default: that of the file.
 
     Returns
     -------
     Model
-        With no history.
+        Without history.
 
     Raises
     ------
     WeightsError, HashError, UnknownNameError
-        The file is absent, damaged, without a card or no checkpoint of that
-        code; there is no such name.
+        The file is absent or damaged, has no card, or is not a checkpoint of that code;
+        or no weights have this name.
     OptionError
-        A checkpoint without what it needs to be told, or another file with it.
+        A keyword is missing for a checkpoint, or was passed with another file.
     """
-    told = {
+    keywords = {
         "variables": variables,
         "units": units,
         "grid_spacing_km": grid_spacing_km,
@@ -196,11 +194,11 @@ def load_model(
     if not registered and Path(weights).suffix in CHECKPOINTS:
         from xinverse.methods.reference_checkpoint import read_reference
 
-        return Model(*read_reference(weights, **cast(Any, told)))
-    if given := [key for key, value in told.items() if value is not None]:
+        return Model(*read_reference(weights, **cast(Any, keywords)))
+    if given := [key for key, value in keywords.items() if value is not None]:
         raise OptionError(
-            f"{', '.join(f'{key}=' for key in given)}: {str(weights)!r} has a card that "
-            "says so. Leave it out; only checkpoints of other programs need to be told."
+            f"{', '.join(f'{key}=' for key in given)}: {str(weights)!r} has a card with "
+            "these entries. Leave them out; only checkpoints of other programs need them."
         )
     from xinverse.methods.windows import build_network
 

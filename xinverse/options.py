@@ -1,4 +1,4 @@
-"""Package-wide options, set for a block or for good, as in xarray."""
+"""Package-wide options, set for a block or permanently, as in xarray."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, TypedDict, Unpack, overload
 
+from xinverse.checks import check_switch
+from xinverse.device import DEVICE
 from xinverse.errors import OptionError, UnknownNameError
 
 __all__ = ["get_option", "set_options"]
 
 
 class _Options(TypedDict, total=False):
-    """What may be set, and in which forms."""
+    """The options and their types."""
 
     device: str
     memory_budget: int | float | str
     progress: bool
 
 
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _SIZE = re.compile(r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def _device(value: object) -> str:
-    if isinstance(value, str) and _DEVICE.fullmatch(value):
+    if isinstance(value, str) and DEVICE.fullmatch(value):
         return value
     raise OptionError(
-        f"device is {value!r}. It has to be 'auto' (a GPU where there is one), 'cpu', "
-        "'mps', 'cuda', or one GPU by its number, such as 'cuda:0'."
+        f"device={value!r}: expected 'auto' (a GPU if there is one), 'cpu', 'mps', 'cuda', or "
+        "one GPU by its number, such as 'cuda:0'."
     )
 
 
@@ -45,15 +46,14 @@ def _memory_budget(value: object) -> int:
     if 1 <= size < float("inf"):
         return int(size)
     raise OptionError(
-        f"memory_budget is {value!r}. It has to be a number of bytes, such as 2e9, or a "
-        "text with a unit, such as '2 GiB' or '500 MB'."
+        f"memory_budget={value!r}: expected a number of bytes, such as 2e9, or a string with "
+        "a unit, such as '2 GiB' or '500 MB'."
     )
 
 
 def _progress(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise OptionError(f"progress is {value!r}. It has to be True or False.")
+    check_switch(progress=value)
+    return bool(value)
 
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
@@ -76,25 +76,25 @@ def get_option(name: Literal["memory_budget"]) -> int: ...
 @overload
 def get_option(name: Literal["progress"]) -> bool: ...
 def get_option(name: str) -> Any:
-    """The value that an option has now.
+    """Return the current value of an option.
 
-    Options are read when a verb is called, never inside a dask task: what was in force
-    when a lazy result was made is what it is computed with, on any worker.
+    Options are read when a verb is called, never inside a dask task: a lazy result is
+    computed with the options of its call, on any worker.
 
     Parameters
     ----------
     name : {"device", "memory_budget", "progress"}
-        The option, as described in `set_options`.
+        The option; see `set_options`.
 
     Returns
     -------
     str, int or bool
-        The value, in its normal form: ``memory_budget`` is a whole number of bytes.
+        The value; ``memory_budget`` is an integer number of bytes.
 
     Raises
     ------
     UnknownNameError
-        No option has this name.
+        If the option is unknown.
 
     Examples
     --------
@@ -108,31 +108,31 @@ def get_option(name: str) -> Any:
 
 
 class set_options:  # noqa: N801 -- called like a function, and named as in xarray
-    """Set options for a ``with`` block, or from here on.
+    """Set options for a ``with`` block, or permanently.
 
-    A keyword of a verb, where it is given, goes before the option of the same name.
+    Keywords of a verb take precedence over options of the same name.
 
     Parameters
     ----------
     **options : str, int, float or bool
-        The options to set, by name; the others stay as they are.
+        The options to set, by name; others are unchanged.
 
-        ``device`` : where tiles are solved.
-            ``"auto"`` (the default: a GPU where there is one, else the CPU), ``"cpu"``,
-            ``"mps"``, ``"cuda"``, or one GPU by its number, such as ``"cuda:0"``.
-        ``memory_budget`` : what the solve of one tile may take, in bytes.
-            A number, or a text such as ``"2 GiB"`` or ``"500 MB"``; 1 GiB by default.
-            ``tile="auto"`` stays within it. The results of two budgets may differ, in the
-            way that those of two tile sizes do; two chunkings never do.
+        ``device`` : device to solve tiles on.
+            ``"auto"`` (a GPU if there is one, else the CPU), ``"cpu"``, ``"mps"``,
+            ``"cuda"``, or one GPU by its number, such as ``"cuda:0"``. Default: ``"auto"``.
+        ``memory_budget`` : memory for the solve of one tile, in bytes.
+            A number, or a string such as ``"2 GiB"`` or ``"500 MB"``. Default: 1 GiB.
+            ``tile="auto"`` stays within it. Results may differ between budgets as
+            between tile sizes, but never between chunkings.
         ``progress`` : whether verbs show a progress bar on eager input.
-            ``False`` by default.
+            Default: ``False``.
 
     Raises
     ------
     UnknownNameError
-        No option has this name; the text gives the near ones.
+        If an option is unknown; the text suggests near names.
     OptionError
-        The value is of the wrong kind; nothing has been set.
+        If a value is invalid; no option is set.
 
     Examples
     --------

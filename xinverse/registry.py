@@ -1,8 +1,9 @@
-"""One registry per family: operators, priors, solvers, methods."""
+"""Registries of operators, priors, solvers and methods."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Generic, TypeVar
 
 from xinverse.errors import UnknownNameError
@@ -13,12 +14,12 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Names and what they stand for, with near names in the error.
+    """Map names to objects; unknown names raise an error with near ones.
 
     Parameters
     ----------
     kind : str
-        What the registry holds, in the singular; used in errors.
+        Kind of the objects, in the singular; used in error texts.
 
     Examples
     --------
@@ -37,15 +38,26 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._modules: dict[str, str] = {}
+
+    def declare(self, **modules: str) -> None:
+        """Say which module registers a name; it is imported when the name is looked up.
+
+        Parameters
+        ----------
+        **modules : str
+            Module by name.
+        """
+        self._modules |= modules
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Register what is decorated under ``name``; a name is taken once."""
+        """Decorator that registers an object under a unique ``name``."""
 
         def enter(entry: T) -> T:
             known = self._entries.get(name)
             if known is not None and known is not entry:
                 raise ValueError(
-                    f"The {self.kind} {name!r} is {known!r} already: choose another name."
+                    f"The {self.kind} {name!r} is already {known!r}: choose another name."
                 )
             self._entries[name] = entry
             return entry
@@ -54,12 +66,14 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         try:
+            if name not in self._entries and name in self._modules:
+                import_module(self._modules[name])
             return self._entries[name]
         except (KeyError, TypeError):
-            raise UnknownNameError(self.kind, name, self._entries) from None
+            raise UnknownNameError(self.kind, name, list(self)) from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter({**dict.fromkeys(self._modules), **self._entries})
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(set(self._modules) | set(self._entries))

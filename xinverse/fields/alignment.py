@@ -25,14 +25,14 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``error`` (analysis minus truth) and ``truth``, float64, NaN on land, in memory.
+        ``error`` (analysis minus truth) and ``truth``, float64, NaN on land, loaded.
 
     Raises
     ------
     GridError, UnitsError, OptionError
         As in :func:`check_alignment`.
     DataError
-        The truth is NaN everywhere, or the analysis is NaN or infinite where it is not.
+        If the truth is NaN everywhere, or the analysis is not finite at a cell with a truth.
     """
     check_alignment(analysis, truth)
     # Loaded together, so that a shared dask graph runs once.
@@ -53,7 +53,7 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
         raise DataError(
             f"The analysis is missing or infinite at {missing} of the {total} cells with a "
             "truth. Gaps left unfilled would improve the scores: fill them, or set the truth "
-            "to NaN where no analysis is expected."
+            "to NaN there."
         )
     return xr.Dataset({"error": found - wanted, "truth": wanted})
 
@@ -69,11 +69,11 @@ def check_alignment(analysis: xr.DataArray, truth: xr.DataArray) -> None:
     Raises
     ------
     GridError
-        Dimensions or coordinates differ.
+        If dimensions or coordinates differ.
     UnitsError
-        Both have units, and these differ.
+        If both have units and these differ.
     OptionError
-        One is not a DataArray.
+        If one is not a DataArray.
     """
     for what, given in (("analysis", analysis), ("truth", truth)):
         if not isinstance(given, xr.DataArray):
@@ -108,7 +108,7 @@ def variable_of(found: xr.DataArray | xr.Dataset, name: Hashable | None) -> xr.D
     Raises
     ------
     OptionError
-        The dataset has no such variable.
+        If the dataset has no such variable.
     """
     if not isinstance(found, xr.Dataset):
         return found
@@ -126,12 +126,12 @@ def check_units(first: xr.DataArray, second: xr.DataArray) -> None:
     Parameters
     ----------
     first, second : DataArray
-        Only their attributes are read.
+        Only the attributes are read.
 
     Raises
     ------
     UnitsError
-        Both have units, and these differ.
+        If both have units and these differ.
     """
     one, two = first.attrs.get("units"), second.attrs.get("units")
     if None not in (one, two) and one != two:

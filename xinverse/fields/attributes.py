@@ -1,4 +1,4 @@
-"""What the attributes of a result say: history, error, ancillary variables."""
+"""Attributes of a result: history, error, ancillary variables."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = [
 
 
 def prepend_history(attrs: Mapping[Any, Any], line: str) -> dict[Any, Any]:
-    """Put one line on top of the CF ``history``, newest first.
+    """Prepend a line to the CF ``history``, newest first.
 
     Parameters
     ----------
     attrs : mapping
-        Attributes; left as they are.
+        Attributes; not modified.
     line : str
-        What was done, such as from :func:`history_line`.
+        The new line, such as from :func:`history_line`.
 
     Returns
     -------
@@ -45,9 +45,9 @@ def history_line(call: str, now: datetime | None = None) -> str:
     Parameters
     ----------
     call : str
-        What was called, such as from :func:`describe_call`.
+        The call, such as from :func:`describe_call`.
     now : datetime, optional
-        When, with its time zone; by default now.
+        Time of the call, with its time zone. Default: now.
 
     Returns
     -------
@@ -58,14 +58,14 @@ def history_line(call: str, now: datetime | None = None) -> str:
 
 
 def describe_call(verb: str, **arguments: Any) -> str:
-    """Return a call in one line; arrays are named by type and shape, never computed.
+    """Return a call in one line, with arrays by type and shape; nothing is computed.
 
     Parameters
     ----------
     verb : str
         Such as ``"interpolate"``.
     **arguments
-        Those of them that are None are left out.
+        Its arguments; None values are left out.
 
     Returns
     -------
@@ -87,8 +87,8 @@ def error_attributes(da: xr.DataArray) -> dict[Hashable, Any]:
     Returns
     -------
     dict
-        ``long_name``; the variable's ``units``; its ``standard_name`` with the CF modifier
-        ``standard_error``, if it has one.
+        ``long_name``, ``units`` if the variable has them, and its ``standard_name`` with the
+        CF modifier ``standard_error``, if it has one.
     """
     unnamed = "field" if da.name is None else da.name
     name = da.attrs.get("long_name") or da.attrs.get("standard_name") or unnamed
@@ -101,19 +101,19 @@ def error_attributes(da: xr.DataArray) -> dict[Hashable, Any]:
 
 
 def ancillary_attributes(attrs: Mapping[Any, Any], *names: Hashable) -> dict[Any, Any]:
-    """Name variables, such as the error, in the CF attribute ``ancillary_variables``.
+    """Add names, such as that of the error, to the CF attribute ``ancillary_variables``.
 
     Parameters
     ----------
     attrs : mapping
-        Attributes of the variable that they belong to; left as they are.
+        Attributes of the main variable; not modified.
     *names : hashable
         Names of the ancillary variables.
 
     Returns
     -------
     dict
-        A copy of ``attrs``; those already named stay, none is named twice.
+        A copy of ``attrs`` with each name once.
     """
     known = str(attrs.get("ancillary_variables", "")).split()
     added = [str(name) for name in names if str(name) not in known]

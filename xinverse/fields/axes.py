@@ -1,4 +1,4 @@
-"""Which dimension is time, which is y and which is x."""
+"""Find the time, y and x dimensions of a labelled object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Axes", "explain_axes", "find_axes"]
 Role = Literal["time", "y", "x"]
 ROLES: tuple[Role, ...] = ("time", "y", "x")
 
-# Latitude and longitude come before Y and X: files with only the former have no 'axis'.
+# Latitude and longitude first: files that have only these set no 'axis' attribute.
 CF_KEYS: dict[Role, tuple[str, ...]] = {
     "time": ("T", "time"),
     "y": ("latitude", "Y"),
@@ -49,18 +49,16 @@ def find_axes(
 ) -> Axes:
     """Find the time, y and x dimensions of a labelled object.
 
-    For each axis, the first of these that answers is taken: ``dims``; CF attributes
-    (latitude, longitude and time by ``standard_name`` or units, then ``axis``, as
-    cf_xarray understands them); usual names, whatever their case; for time, the only
-    dimension that holds dates.
+    Each axis is taken from the first source that has it: ``dims``; CF attributes
+    (latitude, longitude and time by ``standard_name`` or units, then ``axis``, as read by
+    cf_xarray); usual names in any case; for time, the only dimension that holds dates.
 
     Parameters
     ----------
     obj : DataArray or Dataset
-        Its data are not touched.
+        Only its labels are read.
     dims : mapping, optional
-        Names of dimensions that the user gives, such as ``{"y": "nlat"}``; the others
-        are looked for.
+        Dimension of some axes, such as ``{"y": "nlat"}``. Default: search for all three.
 
     Returns
     -------
@@ -69,10 +67,10 @@ def find_axes(
     Raises
     ------
     AxesError
-        An axis was not found, has several candidates, is two-dimensional or has no
-        coordinate variable; or ``dims`` names what is not there.
+        If an axis was not found, has several candidates, is two-dimensional or has no
+        coordinate variable, or if ``dims`` names an unknown dimension.
     OptionError
-        ``dims`` is not a mapping.
+        If ``dims`` is not a mapping.
     """
     return explain_axes(obj, dims)[0]
 
@@ -80,12 +78,12 @@ def find_axes(
 def explain_axes(
     obj: xr.DataArray | xr.Dataset, dims: Mapping[str, Hashable] | None = None
 ) -> tuple[Axes, dict[str, str]]:
-    """Find the axes and tell how each was found.
+    """Find the axes and how each was found.
 
     Parameters
     ----------
     obj : DataArray or Dataset
-        Its data are not touched.
+        Only its labels are read.
     dims : mapping, optional
         As in :func:`find_axes`.
 
@@ -166,8 +164,8 @@ def _check_axes(obj: xr.DataArray | xr.Dataset, axes: Axes) -> None:
         name: Hashable = getattr(axes, role)
         if name in roles:
             raise AxesError(
-                f"The dimension {name!r} is taken both as {roles[name]} and as {role}. Say "
-                f"which is which with dims=; the dimensions are {_present(obj)}."
+                f"The dimension {name!r} is both the {roles[name]} and the {role} axis. "
+                f"Expected two dimensions: name them with dims=, out of {_present(obj)}."
             )
         roles[name] = role
         if name not in obj.coords:
@@ -178,7 +176,7 @@ def _cf_names(obj: xr.DataArray | xr.Dataset) -> dict[Role, list[list[Hashable]]
     import cf_xarray  # noqa: F401  (registers .cf, which this function uses)
 
     groups = {**obj.cf.axes, **obj.cf.coordinates}
-    # A CF 'coordinates' attribute may name what is not there.
+    # A CF 'coordinates' attribute may name missing variables.
     return {
         role: [[name for name in groups.get(key, ()) if name in obj.coords] for key in keys]
         for role, keys in CF_KEYS.items()
@@ -189,7 +187,7 @@ def _only(candidates: list[Hashable], role: Role, how: str) -> Hashable:
     if len(candidates) > 1:
         names = ", ".join(map(repr, candidates))
         raise AxesError(
-            f"Several dimensions could be the {role} axis by {how}: {names}. Say which with "
+            f"Several dimensions could be the {role} axis by {how}: {names}. Choose one with "
             f"dims={{{role!r}: {candidates[0]!r}}}."
         )
     return candidates[0]
@@ -210,8 +208,8 @@ def _refuse_curvilinear(
                 f"{name!r} has the dimensions {tuple(variables[name].dims)}: the grid is "
                 f"curvilinear, and no one-dimensional {role} axis was found. Regrid to a "
                 "latitude-longitude or projected grid first (xESMF, xarray-regrid, "
-                "pyresample), or, if the grid is a projected one, give its dimensions "
-                "coordinates in metres and name them with dims={'y': ..., 'x': ...}."
+                "pyresample). For a projected grid, give its dimensions coordinates in metres "
+                "and name them with dims={'y': ..., 'x': ...}."
             )
 
 
@@ -225,7 +223,7 @@ def _no_coordinate_text(obj: xr.DataArray | xr.Dataset, role: Role, name: Hashab
     way = (
         _swap_text(along[0], name)
         if along
-        else f"Give it one: obj.assign_coords({{{name!r}: values}})."
+        else f"Add one: obj.assign_coords({{{name!r}: values}})."
     )
     return f"The {role} axis {name!r} has no coordinate variable. {way}"
 
@@ -237,7 +235,7 @@ def _not_found_text(
     hint = ""
     for name in (*by_attributes, *named):
         if obj.coords[name].ndim == 0:
-            hint = f" {name!r} is a single value: make it one with obj.expand_dims({name!r})."
+            hint = f" {name!r} is a single value: use obj.expand_dims({name!r})."
         elif obj.coords[name].ndim == 1:
             hint = " " + _swap_text(name, obj.coords[name].dims[0])
     tried = "CF attributes (standard_name, units, axis), the names " + ", ".join(NAMES[role])
@@ -251,9 +249,9 @@ def _not_found_text(
 
 def _swap_text(coordinate: Hashable, name: Hashable) -> str:
     return (
-        f"If the grid's lines are those of {coordinate!r}, which lies along {name!r}, make it "
-        f"the axis: obj.swap_dims({{{name!r}: {coordinate!r}}}). Points along a track are "
-        "gridded first: xinverse.grid_tracks."
+        f"If {coordinate!r} gives the positions along {name!r}, make it the axis: "
+        f"obj.swap_dims({{{name!r}: {coordinate!r}}}). Grid points along a track first: "
+        "xinverse.grid_tracks."
     )
 
 

@@ -21,7 +21,7 @@ def days_after(origin: xr.DataArray, time: xr.DataArray) -> Floats:
     Parameters
     ----------
     origin, time : DataArray
-        Dates of one calendar, or numbers of the same units.
+        Dates in one calendar, or numbers in the same units.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def days_after(origin: xr.DataArray, time: xr.DataArray) -> Floats:
     Raises
     ------
     GridError
-        The two have different calendars or units.
+        If calendars or units differ.
     """
     first, values = origin.to_numpy()[0], time.to_numpy()
     kinds = origin.dtype.kind + time.dtype.kind
@@ -44,13 +44,13 @@ def days_after(origin: xr.DataArray, time: xr.DataArray) -> Floats:
         return np.asarray(values - first, dtype=np.float64) * days_per_unit(origin)
     raise GridError(
         f"The times of the points ({_clock(time)}) and of the grid ({_clock(origin)}) cannot "
-        "be compared. Expected dates of one calendar, or numbers of the same units: decode "
+        "be compared. Expected dates in one calendar, or numbers in the same units: decode "
         "both with xarray.decode_cf, or convert one with .convert_calendar."
     )
 
 
 def date_after(origin: xr.DataArray, days: Floats) -> NDArray[np.generic]:
-    """Return the times that lie some days after the first value of a time coordinate.
+    """Return the times that are some days after the first value of a time coordinate.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def date_after(origin: xr.DataArray, days: Floats) -> NDArray[np.generic]:
     Raises
     ------
     UnitsError
-        The time coordinate holds numbers without units of a fixed length.
+        If the time coordinate holds numbers without units of a fixed length.
     """
     first = origin.to_numpy()[0]
     if origin.dtype.kind in "iuf":

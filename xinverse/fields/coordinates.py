@@ -1,4 +1,4 @@
-"""Coordinate variables to plain numbers: days, degrees or kilometres, checked."""
+"""Read coordinate variables as numbers: days, degrees or kilometres."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def read_time(coordinate: xr.DataArray) -> np.ndarray:
     Raises
     ------
     GridError
-        There is no time step, or times are missing, repeated or not in order.
+        If the axis is empty, or times are missing, repeated or out of order.
     UnitsError
-        The times are numbers without units, or with units of no fixed length.
+        If the times are numbers without units, or with units of no fixed length.
     """
     name, values = coordinate.name, coordinate.to_numpy()
     if values.size == 0:
-        raise GridError(f"The time axis {name!r} is empty. Give at least one time step.")
+        raise GridError(f"The time axis {name!r} is empty. Expected at least one time step.")
     if values.dtype.kind in "mM":
         if np.isnat(values).any():
             raise GridError(_missing_text(coordinate, np.isnat(values)))
@@ -81,15 +81,16 @@ def read_time(coordinate: xr.DataArray) -> np.ndarray:
     if wrong.size:
         first = int(wrong[0])
         raise GridError(
-            f"The times of {name!r} do not ascend strictly: {values[first]} is followed by "
-            f"{values[first + 1]} at position {first + 1}. Put them in order with "
-            f"obj.sortby({name!r}), and keep each once with obj.drop_duplicates({name!r})."
+            f"The times of {name!r} are not strictly ascending: {values[first]} is followed by "
+            f"{values[first + 1]} at position {first + 1}. Sort them with "
+            f"obj.sortby({name!r}), and remove repeated ones with "
+            f"obj.drop_duplicates({name!r})."
         )
     return days
 
 
 def read_space(coordinate: xr.DataArray, role: Literal["y", "x"]) -> tuple[np.ndarray, bool]:
-    """Return the positions along y or x, and whether they are degrees.
+    """Return the positions along y or x, in degrees or kilometres.
 
     Parameters
     ----------
@@ -101,17 +102,17 @@ def read_space(coordinate: xr.DataArray, role: Literal["y", "x"]) -> tuple[np.nd
     Returns
     -------
     values : ndarray, shape (n,)
-        Float64, strictly monotonic: degrees (longitudes unwrapped modulo 360 where they
-        are not monotonic as they stand), or kilometres.
+        Float64, strictly monotonic: degrees (longitudes are unwrapped modulo 360 if they
+        are not monotonic), or kilometres.
     degrees : bool
         Whether the values are latitude or longitude.
 
     Raises
     ------
     GridError
-        The values are not numbers, missing, repeated, not monotonic or out of range.
+        If values are not numbers, missing, repeated, not monotonic or out of range.
     UnitsError
-        The units are unknown, or missing where the name does not tell.
+        If the units are unknown, or missing and the name does not imply them.
     """
     name = coordinate.name
     if coordinate.dtype.kind not in "iuf":
@@ -130,7 +131,7 @@ def read_space(coordinate: xr.DataArray, role: Literal["y", "x"]) -> tuple[np.nd
         worst = values[np.abs(values).argmax()]
         raise GridError(
             f"The latitude {name!r} reaches {worst:g}, outside -90 to 90 degrees north. If it "
-            "is not a latitude, give its true units ('m' or 'km')."
+            "is not a latitude, correct its units ('m' or 'km')."
         )
     if not _is_monotonic(values):
         raise GridError(_disorder_text(coordinate, values))
@@ -155,7 +156,7 @@ def spatial_units(coordinate: xr.DataArray, role: Literal["y", "x"]) -> str:
     Raises
     ------
     UnitsError
-        The units are unknown, or missing where the name does not tell.
+        If the units are unknown, or missing and the name does not imply them.
     """
     found = coordinate.attrs.get("units")
     units = "" if found is None else str(found).strip().lower().replace(" ", "_")
@@ -190,19 +191,18 @@ def _missing_text(coordinate: xr.DataArray, missing: np.ndarray) -> str:
     name, first = coordinate.name, int(np.flatnonzero(missing)[0])
     return (
         f"The coordinate {name!r} has {int(missing.sum())} missing or infinite values, the "
-        f"first at position {first}. Each position must be known: drop them with "
-        f"obj.sel({{{name!r}: obj[{name!r}].notnull()}}), or put right values there."
+        f"first at position {first}. Expected a number at each: drop them with "
+        f"obj.sel({{{name!r}: obj[{name!r}].notnull()}}), or fill them in."
     )
 
 
 def _disorder_text(coordinate: xr.DataArray, values: np.ndarray) -> str:
     name, labels, steps = coordinate.name, coordinate.to_numpy(), np.diff(values)
-    # The direction is that of most steps, so that the odd one out is the one named.
+    # Take the direction of most steps, so that the error names the outlier.
     direction = 1 if (steps > 0).sum() >= (steps < 0).sum() else -1
     first = int(np.flatnonzero(steps * direction <= 0)[0])
     return (
         f"The coordinate {name!r} is not strictly monotonic: {labels[first]} is followed by "
-        f"{labels[first + 1]} at position {first + 1}. Put it in order with "
-        f"obj.sortby({name!r}), and keep each position once with "
-        f"obj.drop_duplicates({name!r})."
+        f"{labels[first + 1]} at position {first + 1}. Sort it with obj.sortby({name!r}), and "
+        f"remove repeated positions with obj.drop_duplicates({name!r})."
     )

@@ -1,4 +1,4 @@
-"""One labelled variable as an array on (extra dimensions, time, y, x), and the way back."""
+"""Convert a labelled variable to an array on (extra dimensions, time, y, x), and back."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from xinverse.fields.grid import Grid
 __all__ = ["Field", "check_values", "refuse_infinite", "to_field", "unpacked"]
 
 PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
-# These are in packed numbers, so they say nothing true of the unpacked values.
+# Limits in packed numbers, which are wrong for the unpacked values.
 PACKED_LIMITS = ("valid_min", "valid_max", "valid_range", "actual_range")
 
 
 @dataclass(eq=False)
 class Field:
-    """One variable in canonical order, with what is needed to give its labels back.
+    """One variable in canonical order, with its labels.
 
     Parameters
     ----------
     name : hashable or None
         The variable's name.
     data : array, shape (*extra, nt, ny, nx)
-        Native-endian float32 or float64; numpy, dask or a GPU array, as it was given.
-        The directions of the axes are the field's own.
+        Native-endian float32 or float64; numpy, dask or GPU array, as in the input. Axes
+        keep their direction.
     grid : Grid
-        Where the cells are.
+        Positions of the cells.
     axes : Axes
         The names of the time, y and x dimensions.
     extra : tuple of hashable
         The names of the other dimensions (depth, member ...), in the order of ``data``.
     template : DataArray
-        The variable as it was given, unpacked.
+        The input variable, unpacked.
     """
 
     name: Hashable | None
@@ -60,37 +60,36 @@ class Field:
         attrs: Mapping[Any, Any] | None = None,
         new_dims: tuple[Hashable, ...] = (),
     ) -> xr.DataArray:
-        """Put the labels back on an array in canonical order.
+        """Label an array in canonical order.
 
         Parameters
         ----------
         data : array, shape (*new, *extra, nt, ny, nx)
-            Floats of another precision are cast to the field's own; other dtypes, such
-            as booleans or counts, stay.
+            Floats are cast to the field's precision; other dtypes, such as booleans or
+            counts, are kept.
         name : hashable, optional
-            By default the field's own.
+            Default: the field's name.
         attrs : mapping, optional
-            By default the field's own.
+            Default: the field's attributes.
         new_dims : tuple of hashable
-            Names of leading dimensions that the field did not have, such as
-            ``("member",)``.
+            Names of new leading dimensions, such as ``("member",)``.
 
         Returns
         -------
         DataArray
-            With the dimension order and all coordinates of the original, the new
-            dimensions first, and without encodings.
+            With the dimension order and all coordinates of the input, new dimensions
+            first, without encodings.
 
         Raises
         ------
         ValueError
-            The shape is not the field's.
+            If the shape is not the field's.
         """
         expected = tuple(self.template.sizes[dim] for dim in self.dims)
         if tuple(data.shape[len(new_dims) :]) != expected:
             raise ValueError(
-                f"Got an array of shape {tuple(data.shape)} to label as "
-                f"{(*new_dims, *self.dims)}. Expected it to end with {expected}."
+                f"Found an array of shape {tuple(data.shape)} for the dimensions "
+                f"{(*new_dims, *self.dims)}. Expected a shape that ends with {expected}."
             )
         if data.dtype.kind == "f" and data.dtype != self.data.dtype:
             data = data.astype(self.data.dtype)
@@ -105,37 +104,37 @@ class Field:
 
 
 def to_field(da: xr.DataArray, axes: Axes, grid: Grid) -> Field:
-    """Bring a variable to canonical order and to native floats, lazily.
+    """Transpose a variable to canonical order and convert it to native floats, lazily.
 
     Parameters
     ----------
     da : DataArray
-        Has the three axes, in any order, and any others. Integers that still have their
-        CF packing attributes (``scale_factor``, ``add_offset``, ``_FillValue`` ...) are
-        unpacked with xarray's own decoder.
+        With the three axes, in any order, and any others. Integers with CF packing
+        attributes (``scale_factor``, ``add_offset``, ``_FillValue`` ...) are decoded by
+        xarray.
     axes : Axes
         The names of the three axes.
     grid : Grid
-        Where the cells are.
+        Positions of the cells.
 
     Returns
     -------
     Field
-        float32 stays float32 and float64 stays float64, in native byte order; float16
-        and integers of up to 16 bits become float32; longer ones become float64.
+        float32 and float64 are kept, in native byte order; float16 and integers of up to
+        16 bits become float32; longer integers become float64.
 
     Raises
     ------
     AxesError
-        The variable lacks one of the axes.
+        If the variable lacks one of the axes.
     DataError
-        The values are not real numbers, or there are none.
+        If the variable is empty, or its values are not real numbers.
     """
     missing = [dim for dim in (axes.time, axes.y, axes.x) if dim not in da.dims]
     if missing:
         raise AxesError(
             f"The variable {da.name!r} has the dimensions {da.dims}, without {missing}. "
-            "Expected time, y and x; expand_dims makes one."
+            "Expected time, y and x: add one with obj.expand_dims."
         )
     template = unpacked(da)
     dtype = _float_type(template)
@@ -152,24 +151,24 @@ def to_field(da: xr.DataArray, axes: Axes, grid: Grid) -> Field:
 
 
 def check_values(field: Field) -> None:
-    """Refuse values that no method can use; lazy or GPU data are left for the tiles.
+    """Require finite values and at least one observation.
 
     Parameters
     ----------
     field : Field
-        Only looked at if its data are a numpy array.
+        Checked if its data are a numpy array; lazy and GPU data are checked by tile.
 
     Raises
     ------
     DataError
-        Some values are infinite, or none is there.
+        If some values are infinite, or all are NaN.
     """
     if not isinstance(field.data, np.ndarray):
         return
     refuse_infinite(field.data, f"The variable {field.name!r}", lambda at: _locate(field, at))
     if np.isnan(field.data).all():
         raise DataError(
-            f"The variable {field.name!r} has no value at all: all {field.data.size} are NaN. "
+            f"The variable {field.name!r} has no value: all {field.data.size} are NaN. "
             "Expected some observations; check the selection, the fill value and the mask."
         )
 
@@ -179,21 +178,21 @@ def refuse_infinite(
     where: str,
     locate: Callable[[tuple[int, ...]], str] = lambda at: f"index {at}",
 ) -> None:
-    """Refuse infinite values, in the words that eager calls and workers share.
+    """Require values that are not infinite; eager calls and workers share the error text.
 
     Parameters
     ----------
     values : ndarray
         Any shape.
     where : str
-        Whose values they are, such as ``"The variable 'sla'"``.
+        Label of the values, such as ``"The variable 'sla'"``.
     locate : callable
-        Gives the words for an index; by default the index itself.
+        Describes an index. Default: the index itself.
 
     Raises
     ------
     DataError
-        Some values are infinite.
+        If some values are infinite.
     """
     infinite = np.isinf(values)
     if infinite.any():
@@ -201,7 +200,7 @@ def refuse_infinite(
         raise DataError(
             f"{where} has infinite values: {int(infinite.sum())}, the first at "
             f"{locate(first)}. Expected finite numbers, and NaN where nothing was observed: "
-            "replace them with obj.where(abs(obj) < float('inf'))."
+            "replace others with obj.where(abs(obj) < float('inf'))."
         )
 
 
@@ -216,16 +215,21 @@ def _locate(field: Field, at: tuple[int, ...]) -> str:
 
 
 def unpacked(da: xr.DataArray) -> xr.DataArray:
-    """The variable's values in its units: decoded if they still carry CF packing.
+    """Decode a variable that still has CF packing attributes.
 
     Parameters
     ----------
     da : DataArray
         Any variable.
+
+    Returns
+    -------
+    DataArray
+        In the units of its attributes; the variable itself if it is not packed.
     """
     if da.dtype.kind not in "iuf" or not any(key in da.attrs for key in PACKING):
         return da
-    # The times of a duration variable are not asked for: 'days' may be a unit of the field.
+    # Durations are not decoded: 'days' may be a unit of the field.
     variable = xr.conventions.decode_cf_variable(
         da.name, da.variable.drop_encoding(), decode_times=False, decode_timedelta=False
     )
@@ -244,9 +248,9 @@ def _float_type(da: xr.DataArray) -> np.dtype[Any]:
     raise DataError(
         f"The variable {da.name!r} holds {da.dtype} values. Expected real numbers: "
         + {
-            "c": "take its real and imaginary parts one by one.",
-            "b": "a mask is no field; obj.astype('float32') makes it one.",
-            "M": "dates are no field.",
-            "m": "divide it by a unit of time, such as obj / numpy.timedelta64(1, 's').",
+            "c": "pass its real and imaginary parts separately.",
+            "b": "convert a mask with obj.astype('float32').",
+            "M": "choose another variable.",
+            "m": "divide by a unit of time, such as obj / numpy.timedelta64(1, 's').",
         }.get(kind, "convert it with obj.astype('float32').")
     )

@@ -1,4 +1,4 @@
-"""The numbers of a grid, without labels: what tiling and methods see."""
+"""The positions of a grid's cells as plain numbers."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
 __all__ = ["REGULAR_WITHIN", "Grid", "make_grid"]
 
-# Coordinates in files are rounded (float32, four decimals ...): a cell this share of a
-# spacing off the regular line moves no result, while a missing row moves it by a whole one.
+# Coordinates in files are rounded (float32, four decimals ...). An offset of this share of
+# a spacing does not change results; a missing row is an offset of a whole spacing.
 REGULAR_WITHIN = 0.02
 
-MIN_CELLS = 2  # below, a spacing does not exist
-MIN_CELLS_ROUND = 3  # with fewer, a step east cannot be told from a step west
+MIN_CELLS = 2  # for a spacing
+MIN_CELLS_ROUND = 3  # with two, a step east equals a step west
 
 Index = slice | NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the cells of a field are, in days and degrees or kilometres.
+    """Positions of the cells of a field, in days and degrees or kilometres.
 
     Parameters
     ----------
     time : ndarray, shape (nt,)
         Days since the first time step of the whole field, ascending.
     y : ndarray, shape (ny,)
-        Degrees north if geographic, else kilometres; either direction.
+        Degrees north if geographic, else kilometres; ascending or descending.
     x : ndarray, shape (nx,)
         Degrees east if geographic, unwrapped to be monotonic, else kilometres;
-        either direction.
+        ascending or descending.
     geographic : bool
         Whether ``y`` and ``x`` are latitude and longitude.
     periodic : bool
-        Whether ``x`` goes once round the globe, so that the last column touches the first.
+        Whether ``x`` covers the full circle, so that the last column is next to the first.
     """
 
     time: np.ndarray
@@ -68,17 +68,17 @@ class Grid:
 
     @property
     def regular_time(self) -> bool:
-        """Whether all time steps are equal; True for a single one."""
+        """Whether all time steps are equal; True for a single step."""
         return _is_regular(self.time)
 
     @property
     def regular_space(self) -> bool:
-        """Whether all spacings along y are equal, and all those along x."""
+        """Whether the spacing is constant along y and along x."""
         return _is_regular(self.y) and _is_regular(self.x)
 
     @property
     def spacing_km(self) -> tuple[float, float]:
-        """Median spacing ``(dy, dx)`` in km; ``dx`` is that of the middle latitude.
+        """Median spacing ``(dy, dx)`` in km.
 
         On a geographic grid ``dx = R cos(latitude) dlon``, with the latitude halfway
         between the southern and the northern edge.
@@ -90,20 +90,20 @@ class Grid:
         return dy, dx
 
     def cut(self, t: Index, y: Index, x: Index) -> Grid:
-        """Return the grid of a part, such as a tile with its halo.
+        """Return the grid of a subset, such as a tile with its halo.
 
         Parameters
         ----------
         t, y, x : slice or integer array
-            What to keep along each axis. On a periodic grid the indices of ``x`` may
-            run over the edge (..., nx-1, 0, 1, ...); longitudes are then shifted by
-            multiples of 360 degrees so that they stay monotonic.
+            Cells to keep along each axis. On a periodic grid the indices of ``x`` may
+            cross the edge (..., nx-1, 0, 1, ...); longitudes are then shifted by multiples
+            of 360 degrees to stay monotonic.
 
         Returns
         -------
         Grid
-            Times still count from the first time step of the whole field. The part is
-            periodic only if it holds every column once.
+            Times still count from the first time step of the whole field. The subset is
+            periodic if it holds every column once.
         """
         columns = self.x[x]
         if self.periodic:
@@ -113,38 +113,38 @@ class Grid:
 
 
 def make_grid(obj: xr.DataArray | xr.Dataset, axes: Axes) -> Grid:
-    """Read the grid from the coordinates of a labelled object; the data stay untouched.
+    """Read the grid from the coordinates of a labelled object.
 
     Parameters
     ----------
     obj : DataArray or Dataset
-        Has a one-dimensional coordinate variable for each of the three axes.
+        With a one-dimensional coordinate variable for each axis; its data are not read.
     axes : Axes
         The names of the time, y and x dimensions.
 
     Returns
     -------
     Grid
-        Time in days, and degrees where the coordinates are latitude and longitude
-        (by units, ``standard_name`` or name; rotated-pole ones too, whose metric is the
-        same), kilometres where their units are a length.
+        Time in days. Space in degrees if the coordinates are latitude and longitude (by
+        units, ``standard_name`` or name; rotated-pole ones have the same metric), and in
+        kilometres if their units are a length.
 
     Raises
     ------
     GridError
-        A coordinate is missing, not finite, duplicated, not monotonic or out of range,
-        the axes are too short, or the last column of a global grid repeats the first.
+        If a coordinate is missing, not finite, duplicated, not monotonic or out of range,
+        an axis is too short, or the last column of a global grid repeats the first.
     UnitsError
-        The units of a coordinate are missing where its name does not tell, or unknown.
+        If units are unknown, or missing and the name does not imply them.
     """
     time = coordinates.read_time(_coordinate(obj, axes.time))
     y_coordinate, x_coordinate = _coordinate(obj, axes.y), _coordinate(obj, axes.x)
     for role, coordinate in (("y", y_coordinate), ("x", x_coordinate)):
         if coordinate.size < MIN_CELLS:
             raise GridError(
-                f"The {role} axis {coordinate.name!r} has {coordinate.size} cell, and at least "
-                f"{MIN_CELLS} are needed. Give a field with two dimensions in space, or name "
-                "other dimensions with dims={'y': ..., 'x': ...}."
+                f"The {role} axis {coordinate.name!r} has {coordinate.size} cell. Expected at "
+                f"least {MIN_CELLS}: give a field with two dimensions in space, or name other "
+                "dimensions with dims={'y': ..., 'x': ...}."
             )
     y, y_degrees = coordinates.read_space(y_coordinate, "y")
     x, x_degrees = coordinates.read_space(x_coordinate, "x")
@@ -152,7 +152,7 @@ def make_grid(obj: xr.DataArray | xr.Dataset, axes: Axes) -> Grid:
         kinds = {True: "in degrees", False: "a length"}
         raise GridError(
             f"The y axis {axes.y!r} is {kinds[y_degrees]} but the x axis {axes.x!r} is "
-            f"{kinds[x_degrees]}. Both must be latitude and longitude, or both a length: set "
+            f"{kinds[x_degrees]}. Expected latitude and longitude, or two lengths: set "
             "their 'units' attributes, or name other dimensions with dims=."
         )
     if x_degrees:
@@ -164,7 +164,7 @@ def _coordinate(obj: xr.DataArray | xr.Dataset, name: Hashable) -> xr.DataArray:
     if name not in obj.coords:
         raise GridError(
             f"The dimension {name!r} has no coordinate variable, so its positions are unknown. "
-            f"Give it one: obj.assign_coords({{{name!r}: values}})."
+            f"Add one: obj.assign_coords({{{name!r}: values}})."
         )
     return obj.coords[name]
 
@@ -175,13 +175,13 @@ def _refuse_repeated_columns(x: np.ndarray, name: Hashable) -> None:
         return
     if span <= coordinates.FULL_CIRCLE + REGULAR_WITHIN * step:
         raise GridError(
-            f"The last longitude of {name!r} ({x[-1]:g}) is the first ({x[0]:g}) again, once "
-            "round the globe. Each column must be there once: drop the last with "
+            f"The last longitude of {name!r} ({x[-1]:g}) repeats the first ({x[0]:g}), once "
+            "round the globe. Expected each column once: drop the last with "
             f"obj.isel({{{name!r}: slice(None, -1)}})."
         )
     raise GridError(
         f"The longitudes of {name!r} cover {span:g} degrees, more than once round the globe. "
-        f"Keep each column once, such as with obj.isel({{{name!r}: slice(...)}})."
+        f"Expected each column once: use obj.isel({{{name!r}: slice(...)}})."
     )
 
 

@@ -1,4 +1,4 @@
-"""Gridded L3 datasets: mean, number and noise of the points in each cell."""
+"""Gridded L3 datasets: mean, count and noise of the points in each cell."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def build_l3(
     coords : mapping
         Coordinates of the grid.
     axes : Axes
-        Names of its dimensions.
+        Names of the dimensions.
     attrs : mapping
         Attributes of the variable.
     noise_comment : str, optional
-        How the noise was estimated.
+        Description of the noise estimate.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def build_l3(
 
 
 def grid_coordinates(obj: xr.Dataset | xr.DataArray, axes: Axes) -> dict[Any, xr.DataArray]:
-    """Return the coordinates of an object whose dimensions are among time, y and x."""
+    """Return the coordinates of an object that lie on time, y and x only."""
     dims = {axes.time, axes.y, axes.x}
     return {
         name: coordinate
@@ -83,14 +83,14 @@ def grid_coordinates(obj: xr.Dataset | xr.DataArray, axes: Axes) -> dict[Any, xr
 
 
 def in_order_of(obj: xr.Dataset | xr.DataArray, result: xr.Dataset, axes: Axes) -> xr.Dataset:
-    """Transpose the variables of a result to the order of dimensions of an object.
+    """Transpose a result to the dimension order of an object.
 
     Parameters
     ----------
     obj : Dataset or DataArray
-        The first variable on (time, y, x) of a dataset sets the order, if there is one.
+        Its first variable on (time, y, x) sets the order.
     result : Dataset
-        All its variables are on (time, y, x).
+        With all variables on (time, y, x).
     axes : Axes
         Names of the dimensions.
     """
@@ -112,13 +112,14 @@ def geographic_grid(obj: xr.Dataset | xr.DataArray, purpose: str) -> tuple[Axes,
     obj : Dataset or DataArray
         Only its labels are read.
     purpose : str
-        What needs latitude and longitude, for the error message.
+        What requires latitude and longitude, for the error text.
 
     Raises
     ------
     AxesError, GridError, UnitsError
-        As :func:`xinverse.fields.axes.find_axes` and :func:`xinverse.fields.grid.make_grid`, or
-        the grid is projected.
+        As :func:`xinverse.fields.axes.find_axes` and :func:`xinverse.fields.grid.make_grid`.
+    GridError
+        If the grid is projected.
     """
     axes = find_axes(obj)
     grid = make_grid(obj, axes)

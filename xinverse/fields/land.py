@@ -1,4 +1,4 @@
-"""Gaps are filled and land never is: where the sea is."""
+"""Find the sea, so that gaps are filled and land is not."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ __all__ = ["NO_MASK", "find_sea"]
 NO_MASK = "none: every gap is filled"
 SEA_NAME, LAND_NAME = "sea_binary_mask", "land_binary_mask"
 
-# A mask from another file may have its coordinates rounded otherwise: this share of a
-# spacing still is the same cell.
+# Masks from other files may be rounded differently: this share of a spacing is the same cell.
 SAME_CELL_WITHIN = 0.1
 
 
@@ -28,38 +27,38 @@ def find_sea(
     axes: Axes,
     mask: Any = None,
 ) -> tuple[xr.DataArray | None, str]:
-    """Find where the sea is.
+    """Find the sea.
 
     Parameters
     ----------
     da : DataArray
-        The field; only its coordinates and sizes are read.
+        The field; only coordinates and sizes are read.
     ds : Dataset or None
-        Where to look for a mask: a variable whose ``standard_name`` is
-        ``sea_binary_mask`` (1 = sea) or ``land_binary_mask`` (1 = land), or the one that
-        ``mask`` names. Without it, the coordinates of ``da``.
+        Searched for a mask: the variable that ``mask`` names, or one with the
+        ``standard_name`` ``sea_binary_mask`` (1 = sea) or ``land_binary_mask`` (1 = land).
+        Default: search the coordinates of ``da``.
     axes : Axes
         The names of the axes of the field.
     mask : DataArray, array of shape (ny, nx) or name of a variable, optional
-        True or 1 on the sea, False, 0 or NaN on land (the reverse where its
-        ``standard_name`` is ``land_binary_mask``). A labelled mask is aligned by its
-        coordinates: either direction, longitudes modulo 360. An array without labels is
-        in the order of the field's own coordinates.
+        True or 1 on the sea; False, 0 or NaN on land (reversed if its ``standard_name``
+        is ``land_binary_mask``). A labelled mask is aligned by its coordinates, in either
+        direction and with longitudes modulo 360. An array without labels is in the order
+        of the field's coordinates.
 
     Returns
     -------
     sea : DataArray of bool, dimensions (y, x), or None
-        In the order of the field's own coordinates, True on the sea. None where nothing
-        tells land. A dask mask stays one: nothing is computed.
+        True on the sea, in the order of the field's coordinates; None without a mask.
+        Dask masks stay lazy.
     source : str
-        Where land came from, in words.
+        Where the mask came from, in words.
 
     Raises
     ------
     MaskError
-        The mask is not there, has another shape, other coordinates or other dimensions
-        than (y, x), holds something else than 0, 1 and NaN, or leaves no sea. On a dask
-        mask, what its values do wrong is raised when it is computed.
+        If the mask is missing, has another shape, other coordinates or dimensions, holds
+        values other than 0, 1 and NaN, or has no sea. Values of a dask mask are checked
+        when it is computed.
     """
     variables = da.coords if ds is None else ds.variables
     if mask is None:
@@ -72,7 +71,7 @@ def find_sea(
     elif isinstance(mask, str):
         if mask not in variables:
             raise MaskError(
-                f"There is no variable {mask!r} to take as the mask. Known: "
+                f"There is no variable {mask!r} to use as the mask. Known: "
                 f"{', '.join(map(repr, variables))}."
             )
         labelled = da.coords[mask] if ds is None else ds[mask]
@@ -91,13 +90,13 @@ def _search(variables: Any, axes: Axes) -> tuple[Hashable, str] | None:
         names = [
             name
             for name, variable in variables.items()
-            # One with neither dimension belongs to another grid of the dataset.
+            # One with neither dimension is on another grid of the dataset.
             if variable.attrs.get("standard_name") == kind
             and {axes.y, axes.x} & set(variable.dims)
         ]
         if len(names) > 1:
             raise MaskError(
-                f"Several variables are a {kind}: {', '.join(map(repr, names))}. Say which "
+                f"Several variables are a {kind}: {', '.join(map(repr, names))}. Choose one "
                 f"with mask={names[0]!r}."
             )
         if names:
@@ -109,14 +108,14 @@ def _label(mask: Any, da: xr.DataArray, axes: Axes) -> xr.DataArray:
     if isinstance(mask, xr.Dataset):
         raise MaskError(
             f"The mask is a Dataset with the variables {', '.join(map(repr, mask.variables))}. "
-            "Give one of them: mask=that_dataset['name']."
+            "Expected one of them: mask=dataset['name']."
         )
     values = mask if hasattr(mask, "shape") and hasattr(mask, "dtype") else np.asarray(mask)
     shape = (da.sizes[axes.y], da.sizes[axes.x])
     if tuple(values.shape) != shape:
         raise MaskError(
             f"The mask has shape {tuple(values.shape)}, and the field has "
-            f"({axes.y!r}, {axes.x!r}) = {shape}. Give one value per cell, in this order."
+            f"({axes.y!r}, {axes.x!r}) = {shape}. Expected one value per cell, in this order."
         )
     return xr.DataArray(values, dims=(axes.y, axes.x), coords=_coords(da, axes))
 
@@ -125,12 +124,12 @@ def _align(mask: xr.DataArray, da: xr.DataArray, axes: Axes, source: str) -> xr.
     if set(mask.dims) != {axes.y, axes.x}:
         extra = [name for name in mask.dims if name not in (axes.y, axes.x)]
         way = (
-            f"Choose one: mask.isel({', '.join(f'{name}=0' for name in extra)}, drop=True)."
+            f"Select one: mask.isel({', '.join(f'{name}=0' for name in extra)}, drop=True)."
             if extra
             else "Give one value per cell."
         )
         raise MaskError(
-            f"The mask ({source}) has the dimensions {mask.dims}, and expected are "
+            f"The mask ({source}) has the dimensions {mask.dims}. Expected "
             f"({axes.y!r}, {axes.x!r}). {way}"
         )
     mask = mask.transpose(axes.y, axes.x)
@@ -138,9 +137,9 @@ def _align(mask: xr.DataArray, da: xr.DataArray, axes: Axes, source: str) -> xr.
     if mask.shape != shape:
         raise MaskError(
             f"The mask ({source}) has shape {mask.shape}, and the field has "
-            f"({axes.y!r}, {axes.x!r}) = {shape}. Give a mask on the field's own grid."
+            f"({axes.y!r}, {axes.x!r}) = {shape}. Expected a mask on the field's grid."
         )
-    # Only longitudes come round again.
+    # Only longitudes are periodic.
     round_x = spatial_units(da.coords[axes.x], "x") == "degrees"
     for name, period in ((axes.y, None), (axes.x, FULL_CIRCLE if round_x else None)):
         if name in mask.coords:
@@ -153,12 +152,12 @@ def _align(mask: xr.DataArray, da: xr.DataArray, axes: Axes, source: str) -> xr.
 def _match(
     given: xr.DataArray, wanted: xr.DataArray, period: float | None, source: str
 ) -> np.ndarray:
-    """Return which position of ``given`` is each one of ``wanted``."""
+    """Return the position in ``given`` of each value of ``wanted``."""
     if given.dtype.kind in "iuf":
         there, here = (c.to_numpy().astype(np.float64) for c in (given, wanted))
         within = SAME_CELL_WITHIN * float(np.min(np.abs(np.diff(here)), initial=np.inf))
         if period is not None:
-            # From the middle of a cell, so that rounding splits no cell over the seam.
+            # Start at the middle of a cell, so that rounding moves no cell across the seam.
             seam = here[0] - 0.5 * within / SAME_CELL_WITHIN
             there, here = (there - seam) % period, (here - seam) % period
         order = np.argsort(there)
@@ -168,8 +167,8 @@ def _match(
             return np.asarray(order[nearest])
     raise MaskError(
         f"The mask ({source}) has {given.name!r} from {given.values[0]} to {given.values[-1]}, "
-        f"and the field from {wanted.values[0]} to {wanted.values[-1]}, or they differ "
-        "between. Bring it to the field's grid: mask.interp_like(field, method='nearest')."
+        f"and the field from {wanted.values[0]} to {wanted.values[-1]}, or they differ in "
+        "between. Regrid it: mask.interp_like(field, method='nearest')."
     )
 
 
@@ -199,20 +198,20 @@ def _to_sea(mask: xr.DataArray, is_land: bool, source: str) -> xr.DataArray:
     )
     if isinstance(sea.data, np.ndarray) and not sea.values.any():
         raise MaskError(
-            f"The mask ({source}) has no sea at all, of {sea.size} cells. Expected True or 1 "
-            "on the sea: give ~mask if yours is 1 on land."
+            f"The mask ({source}) has no sea in {sea.size} cells. Expected True or 1 on the "
+            "sea: pass ~mask if yours is 1 on land."
         )
     return sea
 
 
 def _read_flags(values: Any, is_land: bool, source: str) -> Any:
-    # Operators only, so that it works for any array library.
+    # Only operators, which every array library has.
     sea, land = (values == 0, values == 1) if is_land else (values == 1, values == 0)
     other = ~(sea | land | (values != values))  # noqa: PLR0124  (true for NaN only)
     if other.any():
         raise MaskError(
             f"The mask ({source}) holds {int(other.sum())} values that are not 0, 1 or NaN. "
-            "Bit flags and fractions must be turned into booleans first, such as mask == 1 or "
+            "Convert bit flags and fractions to booleans first, such as mask == 1 or "
             "mask > 0.5."
         )
     return sea

@@ -20,7 +20,7 @@ SEA_LEVEL = (
 
 
 def is_sea_level(da: xr.DataArray) -> bool:
-    """Return whether a field is sea level, by its standard name or its name.
+    """Return whether a field is a sea level, by its standard name or its name.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a result on another grid will look like: labels and chunks, no values."""
+"""Templates of results on another grid: labels and chunks, no values."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["on_axes"]
 
 
 def on_axes(da: xr.DataArray, axes: Mapping[Hashable, xr.DataArray]) -> xr.DataArray:
-    """A field of gaps with a variable's name, attributes and kind, on other coordinates.
+    """Return a field of NaN with the labels and dtype of a variable, on other coordinates.
 
     Parameters
     ----------
     da : DataArray
         The variable.
     axes : mapping
-        For some of its dimensions, the new coordinate variable, one-dimensional.
+        New one-dimensional coordinate variable of some of its dimensions.
 
     Returns
     -------
     DataArray
-        Of a float dtype. It takes no memory; it is lazy if the variable is, with chunks
-        that grow with the axes. Coordinates along the replaced dimensions are left out.
+        Float, without memory of its own; lazy if the variable is, with chunks scaled with
+        the axes. Other coordinates along the replaced dimensions are left out.
     """
     sizes = {d: axes[d].size if d in axes else n for d, n in da.sizes.items()}
     kept = {

@@ -1,7 +1,6 @@
 """Spellings of units, and conversions between the common ones.
 
-A field in other units than a method expects is an error that states the conversion; nothing
-is converted silently.
+Nothing is converted silently: a field in other units raises an error with the conversion.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 _CANONICAL = {
     spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings
 }
-# Of heights, and of projected coordinates: spellings and factors.
+# For heights and projected coordinates.
 METRES_PER_UNIT = {
     spelling: factor
     for unit, factor in (("m", 1.0), ("cm", 1e-2), ("mm", 1e-3))
@@ -81,7 +80,7 @@ def _canonical(units: str) -> str:
 
 
 def same_units(found: str, expected: str) -> bool:
-    """Return whether two unit strings are spellings of one unit.
+    """Return whether two strings spell the same unit.
 
     Parameters
     ----------
@@ -91,7 +90,7 @@ def same_units(found: str, expected: str) -> bool:
     Returns
     -------
     bool
-        Case, underscores and repeated blanks do not matter.
+        Case, underscores and repeated blanks are ignored.
     """
     return _canonical(found) == _canonical(expected)
 
@@ -107,13 +106,13 @@ def conversion(found: str, expected: str) -> str | None:
     Returns
     -------
     str or None
-        Such as ``"* 0.01"``; None for an unknown pair.
+        Such as ``"* 0.01"``; None if the conversion is unknown.
     """
     return _CONVERSIONS.get((_canonical(found), _canonical(expected)))
 
 
 def days_per_unit(time: xr.DataArray) -> float:
-    """Return the days in one unit of a time coordinate that holds numbers.
+    """Return the days per unit of a numeric time coordinate.
 
     Parameters
     ----------
@@ -127,7 +126,7 @@ def days_per_unit(time: xr.DataArray) -> float:
     Raises
     ------
     UnitsError
-        The units are missing, or have no fixed length.
+        If the units are missing, or have no fixed length.
     """
     found = time.attrs.get("units")
     unit = str(found or "").lower().partition("since")[0].strip()

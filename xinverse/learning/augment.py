@@ -1,4 +1,4 @@
-"""Symmetries of the ocean that make more of what there is to learn from."""
+"""Augmentation of training windows by the symmetries of the ocean."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from torch import Tensor
 
 from xinverse.learning.batch import Batch
 
-__all__ = ["FLIPS", "augment"]
+__all__ = ["augment"]
 
-FLIPS = ("x", "y", "time", "sign", "y-sign")
 _AXES = {"x": 3, "y": 2, "time": 1, "y-sign": 2}
 
 
@@ -24,7 +23,7 @@ def augment(
     stretch: tuple[float, float] = (1.0, 1.0),
     drift: float = 0.0,
 ) -> Batch:
-    """Mirror each window, multiply it, and raise it, at random.
+    """Mirror each window, scale it, and add a level, at random.
 
     Parameters
     ----------
@@ -33,35 +32,34 @@ def augment(
     generator : Generator
         Draws.
     flips : sequence of str
-        Each with an even chance: ``"x"``, ``"y"``, ``"time"`` turn an axis,
-        ``"sign"`` the values, and ``"y-sign"`` both at once: the symmetry of
-        quasi-geostrophic flow, eddies of the other sense on the other hemisphere.
+        Each is applied with probability 1/2: ``"x"``, ``"y"``, ``"time"`` reverse an
+        axis, ``"sign"`` changes the sign, and ``"y-sign"`` reverses y and changes the
+        sign, the symmetry of quasi-geostrophic flow.
     stretch : tuple of float
-        Smallest and largest factor of the values: the scale that a tile is
+        Smallest and largest factor of the values, since the scale that a tile is
         normalised by is an estimate.
     drift : float
-        Standard deviation of a level that is added to every cell, and of its
-        change from the middle of the window to an end. The level that is taken
-        out of a tile is one number; and a level that varies with time alone
-        moves no water.
+        Standard deviation of a level that is added to every cell, and of its change
+        from the middle of the window to an end. A level that varies with time alone
+        drives no flow.
     """
     count = len(batch.y)
     for flip in flips:
         chosen = torch.rand(count, generator=generator) < 0.5
         if flip != "sign":
-            batch = batch.map(partial(_turn, axis=_AXES[flip], chosen=chosen))
+            batch = batch.map(partial(_reversed, axis=_AXES[flip], chosen=chosen))
         if flip.endswith("sign"):
             batch = _scale(batch, 1.0 - 2.0 * chosen.float())
     low, high = stretch
     batch = _scale(batch, low + (high - low) * torch.rand(count, generator=generator))
-    if drift:  # nothing is drawn without: trainings that know of none stay what they were
+    if drift:  # draws nothing otherwise, so that trainings without drift stay reproducible
         at = torch.linspace(-1, 1, batch.y.shape[1])
         level, change = drift * torch.randn(2, count, 1, generator=generator)
         batch = _raise(batch, level + change * at)
     return batch
 
 
-def _turn(part: Tensor, axis: int, chosen: Tensor) -> Tensor:
+def _reversed(part: Tensor, axis: int, chosen: Tensor) -> Tensor:
     return torch.where(chosen[:, None, None, None], part.flip(axis), part)
 
 
@@ -77,6 +75,6 @@ def _raise(batch: Batch, level: Tensor) -> Batch:
 
 
 def _fields(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    """Change what has the units of the field and is no deviation."""
+    """Change the parts that are fields, not masks or standard deviations."""
     parts = {name: getattr(batch, name) for name in ("background", "y", "truth")}
     return batch._replace(**{name: change(part) for name, part in parts.items()})

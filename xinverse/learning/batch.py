@@ -1,4 +1,4 @@
-"""What a network on windows of maps learns from at a time."""
+"""A batch of windows of maps to train a network on."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Batch(NamedTuple):
     Attributes
     ----------
     background : Tensor
-        Where the solver starts.
+        First guess.
     y : Tensor
-        Observations; what stands where nothing was observed does not count.
+        Observations. Values where nothing was observed are ignored.
     observed : Tensor
         Boolean.
     truth : Tensor
-        What the estimate is compared with.
+        Values that the estimate is compared with.
     counted : Tensor or None
-        Boolean: where it is; everywhere, where it is not given.
+        Boolean: where it is compared. None: everywhere.
     sea : Tensor or None
         Boolean, ``(batch, 1, y, x)``.
     noise : Tensor or None
@@ -41,11 +41,11 @@ class Batch(NamedTuple):
     noise: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Change every part that is there."""
+        """Apply a function to every part that is not None."""
         return self._replace(
             **{k: change(v) for k, v in self._asdict().items() if v is not None}
         )
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same on a device."""
+        """Copy to a device."""
         return self.map(lambda part: part.to(device))

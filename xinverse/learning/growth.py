@@ -1,4 +1,4 @@
-"""Give the weights of a trained network to a larger one, which begins where it ended."""
+"""Use the weights of a trained network in a larger one that gives the same results."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ def widened(
     window: int,
     wider: int,
 ) -> dict[str, Tensor]:
-    """Weights of a network on windows, in the places of one whose windows are longer.
+    """Place the weights of a network on windows in one with longer windows.
 
-    A layer that sees maps has the days of a window among its channels: blocks of as many
-    channels as there are days, and after them what is no day, such as a hidden state.
-    The days that are known are put in the middle of each block. Weights from and to the
-    days before and after begin at zero, so that at first nothing is made of them, and
-    what comes out for the days between is what came out before.
+    The channels of a layer on maps are blocks of one channel per day, followed by other
+    channels such as a hidden state. The known days are placed in the middle of each block.
+    Weights from and to the new days are zero, so that the results for the known days are
+    the same as before.
 
     Parameters
     ----------
     known : mapping
         Weights of the trained network.
     alike : mapping
-        Those of one with the options of the other and the windows of the trained one:
-        only so can it be told that nothing but the windows makes shapes differ.
+        Weights of an untrained network with the options of the larger one and the windows
+        of the trained one. They show that shapes differ by the window alone.
     wanted : mapping
-        Those of the other; what the trained one has not stays as it is there.
+        Weights of the larger network, untrained; kept where `known` has none.
     window, wider : int
-        Time steps of their windows.
+        Time steps of the windows of `known` and of `wanted`.
 
     Raises
     ------
     ValueError
-        If a weight has no place, or a shape that longer windows do not explain.
+        The larger network lacks a weight, or has it in a shape that longer windows do not
+        explain.
     """
     unfit = [n for n, v in known.items() if n not in alike or alike[n].shape != v.shape]
     if unfit:
         raise ValueError(
-            f"{len(unfit)} of {len(known)} weights have no place or another shape there, "
+            f"{len(unfit)} of {len(known)} weights are absent or of another shape there, "
             f"the first {unfit[0]!r}"
         )
     placed = {n: _placed(known[n], wanted[n], window, wider) for n in known}

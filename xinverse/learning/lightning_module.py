@@ -23,16 +23,16 @@ __all__ = ["TrainingModule", "loader"]
 
 
 class TrainingModule(LightningModule):
-    """What `xinverse.learning.train` does at a step, as Lightning asks for it.
+    """The steps of `xinverse.learning.train` as a LightningModule.
 
-    Gradients are clipped, precision chosen and checkpoints written by the trainer.
+    Clipping, precision and checkpoints are those of the trainer.
 
     Parameters
     ----------
     model : Module
         Trained in place.
     settings : Settings
-        Steps, rates and iterations; ``clip``, ``every`` and ``precision`` are the trainer's.
+        Steps, rates and iterations. ``clip``, ``every`` and ``precision`` are not used.
     objective : Objective
         Loss of the model on a batch.
     """
@@ -43,7 +43,7 @@ class TrainingModule(LightningModule):
         super().__init__()
         self.model, self.settings, self.objective = model, settings, objective
 
-    def training_step(self, batch: Any, index: int) -> Tensor:  # noqa: ARG002  Lightning's
+    def training_step(self, batch: Any, index: int) -> Tensor:  # noqa: ARG002  required by Lightning
         """Loss of a batch."""
         depth = solver_steps(self.global_step, self.settings, iterations_of(self.model))
         loss = self.objective(self.model, batch, depth)
@@ -74,13 +74,13 @@ class _Steps(Dataset[Any]):
 
 
 def loader(batch_at: Callable[[int], Any], steps: int) -> DataLoader[Any]:
-    """The batches of a training in their order.
+    """Load the batches of a training in order.
 
     Parameters
     ----------
     batch_at : callable
         The batch of a step.
     steps : int
-        How many.
+        Number of batches.
     """
     return DataLoader(_Steps(batch_at, steps), batch_size=None, shuffle=False)

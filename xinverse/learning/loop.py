@@ -31,7 +31,7 @@ Data = TypeVar("Data")
 
 
 class Objective(Protocol[Model, Data]):  # type: ignore[misc]  # invariant where used
-    """What is minimised: a loss of the model on a batch, after so many solver steps."""
+    """A loss of the model on a batch, after a number of solver steps."""
 
     def __call__(self, model: Model, batch: Data, steps: int) -> Tensor:
         """Loss, a scalar with its graph."""
@@ -40,24 +40,24 @@ class Objective(Protocol[Model, Data]):  # type: ignore[misc]  # invariant where
 
 @dataclass
 class Settings:
-    """How to train.
+    """Settings of the training loop.
 
     Attributes
     ----------
     steps : int
         Optimiser steps.
     learning_rate : float
-        At the start of the cosine schedule; half of it for the prior.
+        At the start of the cosine schedule. The prior has half of it.
     clip : float
         Largest norm of the gradient.
     warm_steps : int
-        Solver iterations at the start; they grow to the model's own over the
-        first third.
+        Solver iterations at the start. They grow to those of the model over the first third
+        of the training.
     every : int
         Steps between validations and checkpoints.
     precision : {"float32", "bfloat16"}
-        Of the convolutions while training: half of it is faster on GPUs, and on
-        processors that have instructions for it; weights and states stay whole.
+        Precision of the convolutions. ``"bfloat16"`` is faster on GPUs, and on processors
+        with instructions for it. Weights and states stay in float32.
     """
 
     steps: int = 2500
@@ -68,7 +68,7 @@ class Settings:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        """Refuse what would only fail, or do nothing, in the loop."""
+        """Check the precision."""
         if self.precision not in get_args(Precision):
             raise ValueError(
                 f"precision={self.precision!r}: expected one of {get_args(Precision)}."
@@ -87,8 +87,8 @@ def train(
 ) -> list[dict[str, float]]:
     """Train a model in place.
 
-    What asks for no gradient stays as it is, so that a solver is learned alone
-    (sequential learning) where its prior is frozen.
+    Parameters that require no gradient stay fixed: with a fixed prior, only the solver is
+    learned (sequential learning).
 
     Parameters
     ----------
@@ -96,16 +96,16 @@ def train(
         A `VariationalNet`, whose prior has half the learning rate of its solver,
         or any other module.
     batch_at : callable
-        The batch of a step: a function of the step's number alone, so that a
-        resumed run sees what it would have.
+        The batch of a step: a function of the step's number alone, so that a resumed run
+        uses the same batches.
     settings : Settings
-        How.
+        Steps, rates and precision.
     objective : Objective
-        Loss of the model on a batch; gets the number of solver iterations.
+        Loss of the model on a batch and a number of solver iterations.
     validate : callable, optional
-        A score of the model, smaller is better.
+        Score of the model; smaller is better.
     checkpoint : Path, optional
-        Written every ``settings.every`` steps; training goes on from it if it is there.
+        Written every ``settings.every`` steps. If it exists, training continues from it.
     progress : bool
         Show a bar.
 
@@ -158,7 +158,7 @@ def train(
 
 
 def parameter_groups(model: nn.Module, rate: float) -> list[dict[str, Any]]:
-    """What is learned, with its rate: half for what the solver is given."""
+    """Parameters to learn with their rates: half for the cost, which includes the prior."""
     if isinstance(model, VariationalNet):
         parts = [(model.solver, rate), (model.cost, 0.5 * rate)]
     else:
@@ -176,7 +176,7 @@ def schedule(step: int, steps: int) -> float:
 
 
 def iterations_of(model: nn.Module) -> int:
-    """Iterations of a model's own solver; none where it has no solver."""
+    """Iterations of the model's solver; 0 if it has none."""
     return model.steps if isinstance(model, VariationalNet) else 0
 
 
@@ -193,7 +193,7 @@ def _save(
     step: int,
     history: list[dict[str, float]],
 ) -> None:
-    """Write beside and rename, so that a kill leaves the last whole checkpoint."""
+    """Write to another file and rename it, so that a kill leaves a complete checkpoint."""
     beside = path.with_suffix(".part")
     state = {
         "model": model.state_dict(),

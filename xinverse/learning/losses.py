@@ -1,4 +1,4 @@
-r"""What a learned reconstruction is asked to make small."""
+r"""Losses of learned reconstructions."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def joint_loss(
 def time_taper(window: int, like: Tensor | None = None) -> Tensor:
     """Weights of the days of a window: a triangle, one at the centre, never zero.
 
-    The same weights join windows that overlap, so that training asks for what
-    will be used.
+    Overlapping windows are averaged with the same weights, so training counts each day as
+    the map does.
     """
     middle = (window - 1) / 2
     days = torch.arange(window, dtype=torch.float64)
@@ -77,16 +77,16 @@ def background_loss(
 
     (the terms of equation 5 of Fablet, Drumetz and Rousseau 2020). Each sample's
     terms are divided by its own background error, so that calm and turbulent
-    oceans weigh alike and a loss of one says "no better than the background".
+    oceans have equal weight. A loss of one is no better than the background.
 
     Parameters
     ----------
     model : Module
-        A `VariationalNet`, which gives the projection; any other has no such terms.
+        With a `VariationalNet`, the loss includes the terms of the projection.
     estimate, truth, background : Tensor
         ``(batch, window, y, x)``, normalised.
     counted : Tensor, optional
-        Boolean: where there is a truth; everywhere, where it is not given.
+        Boolean: where there is a truth. Default: everywhere.
     gradient, projection : float
         :math:`\nu_g`, and :math:`\nu_2 = \nu_3`.
     """

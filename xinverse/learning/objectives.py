@@ -1,6 +1,6 @@
-r"""What training makes small: with a truth, with withheld observations, with neither.
+r"""Objectives of training: with a truth, with withheld observations, with neither.
 
-All are relative to the background's, so that calm and turbulent oceans weigh alike.
+All are relative to the background, so that calm and turbulent oceans have equal weight.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from xinverse.learning.batch import Batch
 from xinverse.learning.loop import Objective
 from xinverse.learning.losses import background_loss
-from xinverse.learning.network import FourDVarNet, WindowNetwork
+from xinverse.learning.networks import FourDVarNet, WindowNetwork
 
 __all__ = ["OBJECTIVES", "objective_of", "self_supervised", "supervised", "unsupervised"]
 
@@ -36,12 +36,12 @@ def supervised(
 
 
 def self_supervised(model: WindowNetwork, batch: Batch, steps: int) -> Tensor:
-    r"""Error at observations that the estimate did not see, over the background's.
+    r"""Error at withheld observations, over that of the background.
 
     .. math:: \frac{\sum_{\Omega'} (\tilde x - y)^2}{\sum_{\Omega'} (x^{(0)} - y)^2}
 
-    with :math:`\Omega'` what was withheld; sums over the batch, weighted by the
-    taper of the window. The noise of the observations is part of both sums.
+    with :math:`\Omega'` the withheld observations, summed over the batch and weighted by the
+    taper of the window. Both sums contain the noise of the observations.
     """
     estimate = _estimate(model, batch, steps)
     counted = torch.ones_like(batch.observed) if batch.counted is None else batch.counted
@@ -59,11 +59,11 @@ def unsupervised(model: WindowNetwork, batch: Batch, steps: int) -> Tensor:
     .. math::
         \frac{U_\Phi(\tilde x, y, \Omega)}{U_\Phi(x^{(0)}, y, \Omega)}
 
-    (equation 2 of Fablet, Drumetz and Rousseau 2020). Only the solver can learn
-    from it: a prior that is free to move makes the cost small by knowing nothing.
+    (equation 2 of Fablet, Drumetz and Rousseau 2020). Only the solver can be trained
+    with it: a free prior would make the cost small by accepting every state.
     """
     estimate = _estimate(model, batch, steps)
-    net = cast(FourDVarNet, model)  # the verb refuses what has no cost
+    net = cast(FourDVarNet, model)  # the caller requires a cost
     y, operator = net.observations(batch.y, batch.observed, batch.noise)
     with torch.no_grad():
         reference = net.cost(batch.background, y, operator)
@@ -90,7 +90,15 @@ OBJECTIVES: dict[str, Callable[[WindowNetwork, Batch, int], Tensor]] = {
 
 
 def objective_of(loss: str, gradient: float) -> Objective[WindowNetwork, Batch]:
-    """The objective of that name; one that knows the truth weighs its gradient by so much."""
+    """Find an objective by name.
+
+    Parameters
+    ----------
+    loss : str
+        One of `OBJECTIVES`.
+    gradient : float
+        Weight of the gradient's error in the supervised loss.
+    """
     chosen = OBJECTIVES[loss]
     if chosen is supervised:
         chosen = partial(supervised, gradient=gradient)

@@ -1,4 +1,4 @@
-"""The next batch is made ready while the last one is learned from."""
+"""Prepare the next batch in a thread while the network trains on the current one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Data = TypeVar("Data")
 
 @contextmanager
 def ahead(batch_at: Callable[[int], Data]) -> Iterator[Callable[[int], Data]]:
-    """Make the batch of the step after the one that is asked for, in a thread.
+    """Prepare the batch of the following step in a thread.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def ahead(batch_at: Callable[[int], Data]) -> Iterator[Callable[[int], Data]]:
     Yields
     ------
     callable
-        The same; steps that are asked for out of turn are made at once.
+        The same function. Steps out of order are computed when they are called for.
     """
     waiting: dict[int, Future[Data]] = {}
     with ThreadPoolExecutor(1, thread_name_prefix="xinverse-batches") as thread:

@@ -18,8 +18,7 @@ class VariationalNet(nn.Module):
     r"""The end-to-end reconstruction :math:`\Psi_{\Phi, \Gamma}(x^{(0)}, y, \Omega)`.
 
     Any prior goes with any solver (section 3.2 of Fablet, Drumetz and Rousseau
-    2020). What has parameters is learned: both by *joint* learning, the solver
-    alone by *sequential* learning.
+    2020). *Joint* learning trains both, *sequential* learning the solver alone.
 
     Parameters
     ----------
@@ -30,7 +29,7 @@ class VariationalNet(nn.Module):
     observation_weight, prior_weight : float
         :math:`\lambda_1` and :math:`\lambda_2`.
     joint : bool
-        Learn prior and weights with the solver; otherwise they stay as they are.
+        Learn prior and weights with the solver. Otherwise they stay fixed.
 
     Attributes
     ----------
@@ -81,7 +80,7 @@ class VariationalNet(nn.Module):
         sea : Tensor, optional
             Boolean, broadcasting to the state.
         steps : int, optional
-            Solver iterations, where they are not the solver's own.
+            Solver iterations. Default: those of the solver.
         mode : {"iterate", "unroll", "implicit"}
             Which graph is kept: none, that of every step, or that of the minimum.
         """

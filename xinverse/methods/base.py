@@ -1,4 +1,4 @@
-"""What a method is: a named answer to the inverse problem, with its options."""
+"""The base class of methods: named solutions of the inverse problem, with options."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["METHODS", "Footprint", "Method"]
 
 @dataclass(frozen=True)
 class Footprint:
-    """The tile that a method wants on a grid.
+    """The tile size that a method requests for a grid.
 
     Attributes
     ----------
     core, halo : tuple of int
-        Cells along (time, y, x).
+        Number of cells along (time, y, x).
     reason : str
-        Why, in words; shown in the plan.
+        Explanation of the size, shown in the plan.
     """
 
     core: tuple[int, int, int]
@@ -39,29 +39,29 @@ class Footprint:
 class Method(ABC):
     """A named choice of operator, prior and solver.
 
-    A subclass is a frozen dataclass: its fields are the method's keywords, with their
-    defaults, and ``__post_init__`` checks them. It is pickled into the tasks of a lazy
-    result, so it holds names and numbers, and no network or open file.
+    A subclass is a frozen dataclass whose fields are the method's keywords, with their
+    defaults; ``__post_init__`` checks them. It is pickled into the tasks of a lazy result,
+    so it holds only names and numbers, no networks or open files.
 
     Attributes
     ----------
     name, summary : str
-        The name in the registry, and what it is in a line.
+        The registered name, and a description in one line.
     companions : tuple of str
-        Keywords that may be a variable instead of a number: ``"noise"``, ``"background"``.
+        Keywords that may be a variable or a number: ``"noise"``, ``"background"``.
     gives : tuple of str
-        What it can return besides the mean: ``"error"``, ``"members"``.
+        Results besides the mean: ``"error"``, ``"members"``.
     learned : bool
-        Whether it has weights.
+        Whether the method has weights.
     regular : tuple of str
-        Which of ``"time"`` and ``"space"`` must be regular.
+        The axes that must be regular: ``"time"``, ``"space"``.
     through : bool
-        Whether it takes observations through a linear operator, or on other cells
-        than those of the state.
+        Whether observations may be made through a linear operator, or on other cells
+        than the state's.
     couples : bool
-        Whether it takes several variables at once.
+        Whether the method can solve several variables together.
     bytes_per_cell : float
-        What a solve holds for each cell of its tile and each variable.
+        Memory of a solve per cell of its tile and per variable.
     """
 
     name: ClassVar[str]
@@ -76,7 +76,7 @@ class Method(ABC):
 
     @classmethod
     def made(cls, options: Mapping[str, Any]) -> Self:
-        """Make the method from keywords.
+        """Create the method from keywords.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Method(ABC):
         Raises
         ------
         OptionError
-            A keyword is unknown or missing, or has a value that the method does not take.
+            If a keyword is unknown or missing, or has an invalid value.
         """
         known = {f.name: f for f in fields(cls) if f.name != "weights" or cls.learned}
         unknown = sorted(set(options) - set(known))
@@ -107,20 +107,20 @@ class Method(ABC):
 
     @property
     def token(self) -> tuple[Any, ...]:
-        """What a result depends on, for dask's names: the name and every option.
+        """Everything that a result depends on, for dask's names: the name and all options.
 
-        Weights stand for themselves by their own token, the hash of their content.
+        Weights are included by their token, a hash of their content.
         """
         values = [(f.name, getattr(self, f.name)) for f in fields(self)]
         return (self.name, *((name, getattr(v, "token", v)) for name, v in values))
 
     @property
     def units(self) -> str | None:
-        """The units that the variable must have; None if any will do."""
+        """Required units of the variable; None for any."""
         return None
 
     def check(self, layout: Layout) -> None:
-        """Require what the method can work on.
+        """Check that the method can solve the problem.
 
         Parameters
         ----------
@@ -130,14 +130,14 @@ class Method(ABC):
         Raises
         ------
         GridError
-            An axis must be regular and is not.
+            If an axis that must be regular is not.
         OptionError
-            The method takes one variable, or none through an operator.
+            If there are several variables or operators that the method does not support.
         """
         grid = layout.grid
         if "time" in self.regular and not grid.regular_time:
             raise GridError(
-                f"method={self.name!r} needs a regular time step; these range from "
+                f"method={self.name!r} needs a regular time step; found steps from "
                 f"{np.diff(grid.time).min():g} to {np.diff(grid.time).max():g} days. Reindex "
                 "the time axis (missing dates become gaps), or use method='oi', which takes "
                 "any dates."
@@ -146,49 +146,49 @@ class Method(ABC):
             self.require_regular_space(grid)
         if len(layout.variables) > 1 and not self.couples:
             raise OptionError(
-                f"method={self.name!r} takes one variable at a time, and "
-                f"{', '.join(map(repr, layout.variables))} were to be solved together. Use "
-                "method='oi' with correlation=, or solve them one by one."
+                f"method={self.name!r} takes one variable at a time; found "
+                f"{', '.join(map(repr, layout.variables))} to solve together. Use "
+                "method='oi' with correlation=, or solve each variable on its own."
             )
         if not self.through and not all(source.direct for source in layout.sources):
             raise OptionError(
-                f"method={self.name!r} takes observations of the field itself, cell by cell, "
-                "and these are seen through an operator. Use method='oi', 'tikhonov', 'tv' or "
+                f"method={self.name!r} takes observations of the field itself, cell by cell; "
+                "these are made through an operator. Use method='oi', 'tikhonov', 'tv' or "
                 "'variational'."
             )
 
     def require_regular_space(self, grid: Grid, what: str = "") -> None:
-        """Require an even spacing of y and of x.
+        """Require a constant spacing of y and of x.
 
         Parameters
         ----------
         grid : Grid
             The grid.
         what : str
-            What of the method needs it, for the error.
+            The part of the method that needs it, for the error text.
 
         Raises
         ------
         GridError
-            The spacing varies.
+            If the spacing varies.
         """
         if not grid.regular_space:
             raise GridError(
-                f"method={self.name!r}{what} needs a regular grid in space, and the spacing of "
+                f"method={self.name!r}{what} needs a regular grid in space; the spacing of "
                 "y or x varies. Interpolate to a regular grid first, or use method='oi' with "
                 "covariance='gaussian'."
             )
 
     @abstractmethod
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """The tile that the method wants: a function of grids and options alone.
+        """Tile size of the method; it depends on grids and options only.
 
         Parameters
         ----------
         layout : Layout
             The whole grid and its sources.
         budget : float
-            Bytes that one solve may take.
+            Memory of one solve, in bytes.
         """
 
     @abstractmethod
@@ -200,14 +200,14 @@ class Method(ABC):
         problem : Problem
             The tile.
         wanted : Wanted
-            What is wanted besides the mean.
+            What to return besides the mean.
         device : torch.device
-            Where to solve.
+            Device to solve on.
 
         Returns
         -------
         Estimate
-            On the part of the tile that is kept, land not yet masked.
+            On the kept part of the tile, before land is masked.
         """
 
 

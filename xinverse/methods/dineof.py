@@ -1,4 +1,4 @@
-"""DINEOF: the fixed point of leading EOFs, their number chosen by withheld observations."""
+"""DINEOF: fixed point of leading EOFs, with their number chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from xinverse.checks import check_choice, check_count, check_number
 from xinverse.errors import OptionError
 from xinverse.methods.base import METHODS, Footprint, Method
-from xinverse.methods.footprint import largest_tile
+from xinverse.methods.footprint import whole_series
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.methods.tile_statistics import anomalies
 
@@ -20,36 +20,36 @@ __all__ = ["DINEOFMethod"]
 @METHODS.register("dineof")
 @dataclass(frozen=True, kw_only=True)
 class DINEOFMethod(Method):
-    r"""Fill a series of maps from the EOFs that its own observations hold.
+    r"""Fill a series of maps from its own EOFs.
 
     Missing values are replaced by the sum of the P leading modes of the filled series
-    until they no longer change; P is the number with the least error at observations
-    that were withheld (Beckers and Rixen 2003, Alvera-Azcárate et al. 2005). Cells and
-    dates that were rarely seen are left out of the decomposition, and what is filled
-    stays near the range of the observations (see `xinverse.solvers.dineof`).
+    until they converge. P is the number of modes with the least error at withheld
+    observations (Beckers and Rixen 2003, Alvera-Azcárate et al. 2005). Cells and dates
+    with few observations are left out of the decomposition, and filled values stay near
+    the range of the observations (see `xinverse.solvers.dineof`).
 
     Attributes
     ----------
     modes : int
         Largest number of modes.
     withheld : {"points", "clouds"}
-        Shape of what is withheld to choose the number: single values, or the clouds of
+        What is withheld to choose the number of modes: single values, or the clouds of
         other dates.
     time_filter : (float, int), optional
         Diffusion in days squared and number of steps that smooth the temporal
         covariance, such as ``(0.01, 3)`` (Alvera-Azcárate et al. 2009). Default: none.
     min_observed : float
-        Share of the dates on which a cell must be observed, and of the cells that a date
-        must show, to count in the decomposition.
+        Least share of dates at which a cell, and of cells in which a date, must be
+        observed to enter the decomposition.
     tolerance : float
-        Change over the standard deviation of the observations at which iterations stop.
+        Relative change, in standard deviations of the observations, that ends the iterations.
     iterations : int
-        Largest number of iterations for each number of modes.
+        Largest number of iterations per number of modes.
     seed : int
-        Draws what is withheld.
+        Seed of the withheld observations.
     background : float, optional
-        Subtracted before (or a variable, such as a climatology). Default: the mean of the
-        observations.
+        Number (or variable, such as a climatology) that is subtracted first. Default:
+        the mean of the observations.
     """
 
     name: ClassVar[str] = "dineof"
@@ -85,14 +85,11 @@ class DINEOFMethod(Method):
             check_count("time_filter[1]", pair[1])
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """All of the series; in space, halves of what memory does not hold."""
-        nt = layout.grid.shape[0]
-        found = largest_tile(layout.grid, (nt, 8, 8), self.bytes_per_cell, budget)
-        core = (nt, found.core[1], found.core[2])
-        return Footprint(core, (0, 8, 8), f"the whole series; {found.reason}")
+        """The whole series, and in space the largest tile that memory holds."""
+        return whole_series(layout.grid, self.bytes_per_cell, budget)
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:
-        """Filled maps of one tile, and their expected error."""
+        """Filled maps of one tile, and their error."""
         import torch
 
         from xinverse.solvers.dineof import dineof, withheld_points

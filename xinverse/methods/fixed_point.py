@@ -1,4 +1,4 @@
-"""Fixed point of the leading EOFs: what is missing is what the patterns say it is."""
+"""Fixed point of the leading EOFs: fill gaps by projection on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from xinverse.checks import check_count, check_number
 from xinverse.errors import DataError
 from xinverse.methods.base import METHODS, Footprint, Method
-from xinverse.methods.footprint import largest_tile
+from xinverse.methods.footprint import whole_series
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.methods.tile_statistics import anomalies
 
@@ -20,27 +20,26 @@ __all__ = ["FixedPointMethod"]
 @METHODS.register("fixed-point")
 @dataclass(frozen=True, kw_only=True)
 class FixedPointMethod(Method):
-    r"""Put the observations in, project on the EOFs of the result, and repeat.
+    r"""Insert the observations, project on the EOFs of the result, and repeat.
 
     .. math:: x^{(k+1)} = \Phi\left( 1_\Omega \, y + (1 - 1_\Omega) \, x^{(k)} \right)
 
-    with :math:`\Phi` the projection of each map on the leading EOFs of all maps of
-    the tile, which are computed again until they no longer change (Beckers and Rixen
-    2003, Alvera-Azcárate et al. 2005, with a number of modes that is given).
+    with :math:`\Phi` the projection of each map on the leading EOFs of the filled maps of
+    the tile, recomputed until they converge (Beckers and Rixen 2003, Alvera-Azcárate et
+    al. 2005, with a fixed number of modes).
 
     Attributes
     ----------
     modes : int
-        EOFs that are kept.
+        Number of EOFs.
     rounds : int
-        Largest number of times that the EOFs are computed from the filled field.
+        Largest number of times that the EOFs are recomputed.
     iterations : int
-        Largest number of iterations of the fixed point in a round.
+        Largest number of iterations of the fixed point per round.
     tolerance : float
-        Share of the anomaly's length that the last round changes, and the last
-        iteration of a round.
+        Relative change of the anomaly at which rounds, and the iterations of a round, stop.
     anderson : int
-        Iterations that are combined to go faster; 0 for none.
+        Number of iterations combined by Anderson acceleration; 0 for none.
     background : float, optional
         As for ``method="oi"``.
     """
@@ -69,11 +68,8 @@ class FixedPointMethod(Method):
         _check_modes(self.modes, times, ny * nx, "the field")
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """All of the series; in space, halves of what memory does not hold."""
-        nt = layout.grid.shape[0]
-        found = largest_tile(layout.grid, (nt, 8, 8), self.bytes_per_cell, budget)
-        core = (nt, found.core[1], found.core[2])
-        return Footprint(core, (0, 8, 8), f"the whole series; {found.reason}")
+        """The whole series, and in space the largest tile that memory holds."""
+        return whole_series(layout.grid, self.bytes_per_cell, budget)
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:  # noqa: ARG002  the mean is all
         """Filled maps of one tile."""

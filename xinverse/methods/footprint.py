@@ -9,7 +9,7 @@ import numpy as np
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import Footprint
 
-__all__ = ["METRIC_ERROR", "correlation_halo", "largest_tile"]
+__all__ = ["METRIC_ERROR", "correlation_halo", "largest_tile", "whole_series"]
 
 # The local metric may be wrong by this share at the northern and southern edge of a core.
 METRIC_ERROR = 0.08
@@ -17,6 +17,8 @@ METRIC_ERROR = 0.08
 # Poleward of this latitude (the reach of the reference altimeters) neither halo nor metric
 # is held to: a degree of longitude shrinks to nothing, and a tile would be the whole globe.
 POLEWARD = 66.0
+
+SERIES_HALO = 8  # cells that overlap in space, where a whole series is one tile in time
 
 
 def correlation_halo(
@@ -85,6 +87,22 @@ def largest_tile(
     core_t = nt if nt <= days + 2 * halo[0] else days
     reason.append(f"tiles within {budget / 2**20:.0f} MiB")
     return Footprint((core_t, core_y, core_x), halo, "; ".join(reason))
+
+
+def whole_series(grid: Grid, bytes_per_cell: float, budget: float) -> Footprint:
+    """Tile with all times, and in space the largest that memory holds.
+
+    Parameters
+    ----------
+    grid : Grid
+        The whole grid.
+    bytes_per_cell, budget : float
+        Memory of a solve per cell of its tile, and in all.
+    """
+    nt = grid.shape[0]
+    found = largest_tile(grid, (nt, SERIES_HALO, SERIES_HALO), bytes_per_cell, budget)
+    core, halo = (nt, *found.core[1:]), (0, *found.halo[1:])
+    return Footprint(core, halo, f"the whole series; {found.reason}")
 
 
 def _poleward(grid: Grid) -> float:

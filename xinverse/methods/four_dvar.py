@@ -1,4 +1,4 @@
-"""4DVar: (mask, a model of the dynamics and its errors, quasi-Newton descent)."""
+"""4DVar: mask, a model of the dynamics and its errors, quasi-Newton descent."""
 
 from __future__ import annotations
 
@@ -29,53 +29,54 @@ DYNAMICS = ("quasi-geostrophic", "advection")
 CONSTRAINTS = ("weak", "strong")
 # Speed of the first baroclinic mode, m/s: middle latitudes of Chelton et al. (1998).
 MODE_SPEED = 2.7
-# Cells of the model in a length scale; what is shorter carries no variance of the prior.
+# Cells of the model per length scale; shorter scales have no variance in the prior.
 RESOLUTION = 5
-# Largest phase that RK4 turns in a step, of the 2.8 at which it becomes unstable.
+# Phase that RK4 may turn in a step; it becomes unstable at 2.8.
 STEP = 2.4
+NEAR_EQUATOR = 5.0  # degrees, within which the flow is not geostrophic
 
 
 @METHODS.register("4dvar")
 @dataclass(frozen=True, kw_only=True)
 class FourDVar(Method):
-    """The most probable trajectory of a model that errs, given the observations.
+    """The most probable trajectory of an imperfect model, given the observations.
 
     Attributes
     ----------
     dynamics : str
-        ``"quasi-geostrophic"``: potential vorticity of one layer is advected by its own
+        ``"quasi-geostrophic"``: the potential vorticity of one layer is advected by its
         geostrophic flow; the variable is a sea surface height in metres.
         ``"advection"``: the field is advected by a uniform flow.
     constraint : str
-        ``"weak"``: the model errs. ``"strong"``: the model is exact; only the
+        ``"weak"``: the model has errors. ``"strong"``: the model is exact; only the
         initial state and the drift are estimated.
     length_scale : float
-        Scale of the correlation in space of state and errors, km.
+        Correlation scale of state and errors in space, km.
     memory : float
-        Time in which the state forgets what it was, days; weak constraint only.
+        Decay time of the state, days; weak constraint only.
     error_scale : float
-        Scale of the correlation in time of the model's errors, days.
+        Correlation scale of the model's errors in time, days.
     drift : float
-        Spread of the mean flow that is estimated with the state, m/s (eastward;
-        with ``"advection"`` northward too); 0 for none.
+        Standard deviation of the mean flow, which is estimated with the state, m/s
+        (eastward; with ``"advection"`` northward too); 0 for no mean flow.
     rossby_radius : float, optional
         Deformation radius, km. Default: 2.7 m/s over the Coriolis parameter.
     resolution : float, optional
-        Cells of the model, km. Default: a fifth of the length scale, or the grid's own
+        Cell size of the model, km. Default: a fifth of the length scale, or the grid's
         spacing if that is coarser.
     noise, variance, background
         As for ``method="oi"``.
     iterations : int
-        Largest number of iterations of the descent.
+        Largest number of iterations.
     tolerance : float
-        Gradient, relative to the first one, at which it stops.
+        Gradient, relative to the first one, at which the descent stops.
     """
 
     name: ClassVar[str] = "4dvar"
     summary: ClassVar[str] = "4DVar: mask, a model of the dynamics and its errors, L-BFGS"
     companions: ClassVar[tuple[str, ...]] = ("noise", "background")
     regular: ClassVar[tuple[str, ...]] = ("time", "space")
-    # Twenty control vectors of the descent, the trajectory, and its gradient.
+    # Twenty control vectors of the descent, the trajectory and its gradient.
     bytes_per_cell: ClassVar[float] = 300
 
     dynamics: str = "quasi-geostrophic"
@@ -106,26 +107,27 @@ class FourDVar(Method):
 
     @property
     def units(self) -> str | None:
-        """Metres of sea surface height, if the height makes the flow."""
+        """Metres for sea surface height, if it determines the flow."""
         return "m" if self.dynamics == "quasi-geostrophic" else None
 
     def check(self, layout: Layout) -> None:
-        """Require a regular grid, and latitudes off the equator if rotation matters."""
+        """Require a regular grid, and latitudes off the equator for quasi-geostrophy."""
         super().check(layout)
         grid = layout.grid
         if self.dynamics != "quasi-geostrophic":
             return
         if not grid.geographic:
             raise GridError(
-                "dynamics='quasi-geostrophic' needs latitudes, for the rotation of the Earth, "
-                "and y is not one. Use a grid of latitude and longitude, or "
+                "dynamics='quasi-geostrophic' needs latitudes, for the rotation of the Earth; "
+                "y is not a latitude. Use a grid of latitude and longitude, or "
                 "dynamics='advection'."
             )
-        if float(np.abs(grid.y).min()) < 5 or float(grid.y.min()) * float(grid.y.max()) < 0:
+        south, north = float(grid.y.min()), float(grid.y.max())
+        if min(abs(south), abs(north)) < NEAR_EQUATOR or south * north < 0:
             raise GridError(
-                f"The latitudes reach from {grid.y.min():g} to {grid.y.max():g}, and "
-                "quasi-geostrophy does not hold within 5 degrees of the equator. Select "
-                "latitudes beyond, or use method='oi' there."
+                f"The latitudes reach from {south:g} to {north:g}. Quasi-geostrophy does not "
+                f"hold within {NEAR_EQUATOR:g} degrees of the equator: select other latitudes, "
+                "or use method='oi' there."
             )
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
@@ -146,7 +148,7 @@ class FourDVar(Method):
         centred = anomalies(problem, self.background)
         found = spread_of(problem, centred, variable, noise=self.noise, variance=self.variance)
         observed = problem.observed
-        if not observed.any():  # nothing moves the maps from where they start
+        if not observed.any():  # the background is the answer
             nothing = np.zeros(observed.shape)[keep]
             return Estimate({variable: centred.added(variable, nothing, keep)})
         noise = np.ones(observed.shape)
@@ -168,7 +170,7 @@ class FourDVar(Method):
         if not np.isfinite(state).all():
             raise DataError(
                 f"The model of {problem.place.words} became unstable: its flow is faster than "
-                "the observations' variance made expect. Give variance=, or a coarser "
+                "expected from the variance of the observations. Give variance=, or a coarser "
                 "resolution=."
             )
         return Estimate({variable: centred.added(variable, state[keep], keep)})
@@ -179,9 +181,8 @@ def _model(
 ) -> tuple[DrivenTrajectory, tuple[torch.Tensor, torch.Tensor]]:
     """The driven model of a tile, and the matrices from its grid to the tile's.
 
-    The model's box is doubly periodic and reaches beyond the tile by one and a
-    half length scales, so that its two ends do not see each other: what lies
-    there is an ocean that nobody observed.
+    The model's box is doubly periodic. It extends beyond the tile by 1.5 length scales of
+    unobserved ocean, so that opposite edges of the tile do not interact.
     """
     import torch
 
@@ -220,7 +221,7 @@ def _dynamics(
     sides: tuple[tuple[int, int], tuple[float, float]],
     deviation: float,
 ) -> tuple[Dynamics, int, dict[str, tuple[float, float]]]:
-    """The model, its time steps between two maps, and what is estimated of it."""
+    """The model, its time steps between two maps, and its estimated parameters."""
     from xinverse.dynamics import Advection, OneLayerQG
 
     spread = {"drift": (0.0, options.drift)} if options.drift else {}
@@ -231,7 +232,7 @@ def _dynamics(
     coriolis = 2 * EARTH_ROTATION * abs(sin(radians(latitude)))
     radius = options.rossby_radius or 1e-3 * MODE_SPEED / coriolis
     model = OneLayerQG(*sides, latitude=latitude, rossby_radius=radius)
-    # Four standard deviations of the geostrophic speed that the prior expects.
+    # Four standard deviations of the geostrophic speed in the prior.
     speed = 4 * sqrt(2) * GRAVITY / coriolis * deviation / (1e3 * options.length_scale) + 0.1
     shortest = 2 / 3 * pi / (1e3 * min(sides[1]))
     step = grid.time_step if grid.time.size > 1 else 1.0

@@ -1,4 +1,4 @@
-"""Learned methods on maps: a network on windows, from an optimally interpolated background."""
+"""Learned methods on maps: a network on windows, with an interpolated background."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ Network = TypeVar("Network", bound=type)
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedMethod(WindowMethod):
-    """A network on windows of maps, from an optimally interpolated background.
+    """A network on windows of maps, with a background from optimal interpolation.
 
     Attributes
     ----------
     length_scale, time_scale : float, optional
-        Scales of the optimal interpolation that makes the background, in km
-        and days. Default: those of the training.
+        Scales of the optimal interpolation of the background, in km and days. Default:
+        those of the training.
     noise : float, optional
-        Standard deviation of the observation noise, in the variable's units
-        (or a variable of it), as for ``method="oi"``.
+        Standard deviation of the observation noise, in the variable's units (or a
+        variable), as for ``method="oi"``.
     variance : float, optional
-        Variance of the field, as for ``method="oi"``. Its root is the scale by
-        which the tile is normalised.
+        Variance of the field, as for ``method="oi"``. Its square root is the scale of
+        the normalisation.
     background : float, optional
-        Level of the field, as for ``method="oi"``; a variable is taken as the
-        background :math:`x^{(0)}` itself, in place of the optimal interpolation.
+        Level of the field, as for ``method="oi"``; a variable is used as the background
+        :math:`x^{(0)}` itself, instead of the optimal interpolation.
     stride : int
-        Time steps by which the window slides.
+        Time steps by which the window moves.
     precision : {"float32", "bfloat16"}
         Precision of the network's convolutions, as in training.
     passes : int, optional
-        Passes over the series, each starting from the map of the one before, as if that
-        were given as ``background``. A window knows a few days; each pass carries what
-        it knows as far again. Default: the number that the weights were trained for.
+        Number of passes over the series; each starts from the previous map, as if that
+        were ``background``. A window covers a few days; each pass spreads its information
+        by another window. Default: the number that the weights were trained for.
     """
 
     companions: ClassVar[tuple[str, ...]] = ("noise", "background")
-    bytes_per_cell: ClassVar[float] = 300  # the background's, and the windows solved together
+    bytes_per_cell: ClassVar[float] = 300  # the background, and windows solved together
 
     length_scale: float | None = None
     time_scale: float | None = None
@@ -65,10 +65,10 @@ class LearnedMethod(WindowMethod):
         super().__post_init__()
         if self.passes is not None:
             check_count("passes", self.passes, what="a number of passes")
-        self.interpolation(100.0, 10.0)  # checks the options that the two methods share
+        self.interpolation(100.0, 10.0)  # checks the options shared with oi
 
     def interpolation(self, length_scale: float, time_scale: float) -> OptimalInterpolation:
-        """The background's optimal interpolation, with defaults for the scales."""
+        """The optimal interpolation of the background, with default scales."""
         return OptimalInterpolation(
             length_scale=length_scale if self.length_scale is None else self.length_scale,
             time_scale=time_scale if self.time_scale is None else self.time_scale,
@@ -79,13 +79,13 @@ class LearnedMethod(WindowMethod):
 
     @property
     def rounds(self) -> int:
-        """Passes: as given, else as on the model card."""
+        """Number of passes: the option, or that of the model card."""
         if self.passes is not None:
             return self.passes
         return int(self.card.config.get("passes", 1))
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of the background's scales, the network's reach and a window."""
+        """Halo of the background's scales, the network's reach and one window."""
         scales = self._interpolation()
         t, y, x = correlation_halo(layout.grid, scales.length_scale, scales.time_scale)
         reach = self.rounds * NETWORK_HALO
@@ -93,7 +93,7 @@ class LearnedMethod(WindowMethod):
         return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
     def start(self, problem: Problem, device: Any) -> Start:
-        """The background, interpolated or given, and the level and scale of the tile."""
+        """The background, interpolated or given, with the tile's level and scale."""
         import torch
 
         variable, scales = problem.variable, self._interpolation()
@@ -106,9 +106,9 @@ class LearnedMethod(WindowMethod):
                 found = posterior(problem, scales, centred, device)
                 first = found.solved.mean(found.y[None])[0].double()
         else:
-            background_of(problem, variable, None)  # requires a background without holes
+            background_of(problem, variable, None)  # checks for gaps in the background
             level = float(given[:, problem.sea].mean(dtype="float64"))
-            # In float64: a level that is large beside the anomaly would take digits from it.
+            # In float64: a level much larger than the anomaly would cost it digits.
             y, guess = (np.subtract(v, level, dtype=np.float64) for v in (problem.y, given))
             anomaly = np.where(problem.observed, y, 0.0)
             filled = np.where(problem.sea, guess, 0.0)
@@ -130,17 +130,17 @@ class LearnedMethod(WindowMethod):
 def register_network(
     name: str, summary: str, network: Any = None
 ) -> Callable[[Network], Network]:
-    """Register a network, and so make the learned method of that name.
+    """Register a network as a learned method.
 
     Parameters
     ----------
     name : str
         Name of the method.
     summary : str
-        What it is, in a line.
+        Description in one line.
     network : str, optional
-        ``"module:class"`` of a network that is imported when it is used. Default: the
-        class that is decorated.
+        ``"module:class"`` of a network that is imported on first use. Default: the
+        decorated class.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def register_network(
     ...         return background
     >>> METHODS["nothing"].learned
     True
-    >>> _ = METHODS.remove("nothing")
+    >>> _ = METHODS._entries.pop("nothing")
     """
 
     def enter(chosen: Any) -> Any:
@@ -181,7 +181,7 @@ def register_network(
 
 
 def _reduce(method: LearnedMethod) -> tuple[Any, ...]:
-    """Pickle by the registered name: the class was made at run time."""
+    """Pickle by the registered name, because the class was made at run time."""
     options = {f.name: getattr(method, f.name) for f in fields(method)}
     return _rebuilt, (method.name, options)
 
@@ -193,42 +193,42 @@ def _rebuilt(name: str, options: dict[str, Any]) -> Any:
 register_network(
     "4dvarnet",
     "learned: mask, two-scale bilinear prior, LSTM gradient solver",
-    "xinverse.learning.network:FourDVarNet",
+    "xinverse.learning.networks:FourDVarNet",
 )
 register_network(
     "unet",
     "learned: residual U-Net from background and observations, no cost",
-    "xinverse.learning.direct:DirectUNet",
+    "xinverse.learning.networks:DirectUNet",
 )
 
 
 def normalisation(
     y: np.ndarray, grid: Grid, sea: np.ndarray, noise: float | None
 ) -> tuple[float, float, float]:
-    """Level and scale by which some days of observations are normalised, as a tile's are.
+    """Level and scale that normalise some days of observations, as for a tile.
 
     Parameters
     ----------
     y : ndarray, shape (nt, ny, nx)
-        Observations, NaN where there is none.
+        Observations, NaN in gaps.
     grid : Grid
-        Theirs.
+        Grid of the observations.
     sea : ndarray of bool, shape (ny, nx)
-        Where the field is wanted.
+        True on the sea.
     noise : float, optional
-        As the option of the learned methods.
+        As in the options of the learned methods.
 
     Returns
     -------
     level, scale : float
     noise : float
-        Standard deviation of the observations' noise, in the units of the field.
+        Standard deviation of the observation noise, in the units of the field.
     """
     whole = (slice(None), slice(None), slice(None))
     cells = (np.arange(y.shape[0]), np.arange(y.shape[1]), np.arange(y.shape[2]))
     name = "field"
     source = Source(name, grid, np.where(sea, y, np.nan))
-    place = Place(cells, whole, "the days that were looked at")
+    place = Place(cells, whole, "the given days")
     days = Problem((name,), grid, sea, (source,), {}, place)
     centred = anomalies(days, None)
     found = spread_of(days, centred, name, noise=noise, variance=None)

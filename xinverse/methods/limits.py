@@ -1,4 +1,4 @@
-"""How far from the observations a map may reach."""
+"""Limit the distance from observations at which maps have values."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from xinverse.methods.tile_statistics import local_km
 
 __all__ = ["Limit"]
 
+ROUNDING = 1e-9  # so that an observation at the limit counts
+
 
 @dataclass(frozen=True)
 class Limit:
-    """Cells without an observation this near stay NaN.
+    """Largest distances from an observation; cells beyond stay NaN.
 
     Attributes
     ----------
     distance : float, optional
-        In km. Default: an observation of the cell itself, if ``gap`` is given.
+        In km. Default: zero, if ``gap`` is given.
     gap : float, optional
-        In days. Default: an observation of the same time, if ``distance`` is given.
+        In days. Default: zero, if ``distance`` is given.
     """
 
     distance: float | None = None
@@ -39,7 +41,7 @@ class Limit:
             check_number("max_gap", self.gap, above=0)
 
     def halo(self, grid: Grid) -> tuple[int, int, int]:
-        """Cells around a tile along (time, y, x) in which an observation may count.
+        """Cells around a tile along (time, y, x) in which observations count.
 
         Parameters
         ----------
@@ -52,12 +54,12 @@ class Limit:
         return ceil((self.gap or 0.0) / shortest), y, x
 
     def reached(self, problem: Problem) -> np.ndarray:
-        """Which cells of the kept part have an observation near.
+        """Return the cells of the kept part with an observation within the limit.
 
         Parameters
         ----------
         problem : Problem
-            A tile whose sources observe the state's own cells.
+            A tile with sources on the state's own cells.
 
         Returns
         -------
@@ -69,7 +71,7 @@ class Limit:
         for source in problem.sources:
             observed |= source.observed
         days, (t, y, x) = problem.grid.time, problem.place.keep
-        near = np.abs(days[t, None] - days) <= (self.gap or 0.0) + 1e-9
+        near = np.abs(days[t, None] - days) <= (self.gap or 0.0) + ROUNDING
         seen = np.stack([observed[row].any(0) for row in near])
         if self.distance is None:
             return seen[:, y, x]
@@ -79,7 +81,7 @@ class Limit:
         reached = np.zeros((len(seen), *kept.shape[:2]), bool)
         for time, one in enumerate(seen):
             if one.any():
-                limit = self.distance * (1 + 1e-9)  # a cell at the limit counts
+                limit = self.distance * (1 + ROUNDING)
                 apart, _ = cKDTree(cells[one]).query(kept, distance_upper_bound=limit)
                 reached[time] = np.isfinite(apart)
         return reached

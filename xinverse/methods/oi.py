@@ -1,4 +1,4 @@
-"""Optimal interpolation: (any linear operator, Gaussian covariance, conjugate gradient)."""
+"""Optimal interpolation: any linear operator, Gaussian covariance, conjugate gradient."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TEMPORAL = ("gaussian", "exponential")
 @METHODS.register("oi")
 @dataclass(frozen=True, kw_only=True)
 class OptimalInterpolation(Method):
-    r"""The exact Gaussian posterior on each tile's grid.
+    r"""The exact Gaussian posterior on the grid of each tile.
 
     .. math::
 
@@ -50,34 +50,34 @@ class OptimalInterpolation(Method):
     Attributes
     ----------
     length_scale : float
-        Scale of the correlation in space, km.
+        Correlation scale in space, km.
     time_scale : float
-        Scale of the correlation in time, days.
+        Correlation scale in time, days.
     noise : float, optional
-        Standard deviation of the observation noise, in the variable's units
-        (or a variable of it, per observation). Default: a tenth of the standard
-        deviation of the tile's observations.
+        Standard deviation of the observation noise, in the variable's units (or a
+        variable, for each observation). Default: a tenth of the standard deviation of
+        the tile's observations.
     variance : float, optional
-        Variance of the field about its background. Default: the variance of the
-        tile's observations minus that of the noise.
+        Variance of the field about its background. Default: the variance of the tile's
+        observations minus that of the noise.
     covariance : str
         Correlation in space: ``"gaussian"``, ``"matern12"``, ``"matern32"``,
         ``"matern52"`` or ``"arhan-colin"``.
     temporal : str
         Correlation in time: ``"gaussian"`` or ``"exponential"``.
     correlation : float or nested sequence, optional
-        Correlation between variables that are solved together: one number for two
+        Correlation between variables that are solved together: a number for two
         variables, or a symmetric matrix.
     background : float, optional
-        The field where nothing is known (or a variable of it). Default: the
-        mean of the tile's observations.
+        The field far from observations (a number or a variable). Default: the mean of
+        the tile's observations.
     fit : bool
-        Estimate scales, variance and noise of each tile from its observations,
-        by maximum marginal likelihood, starting from those given.
+        Estimate scales, variance and noise of each tile by maximum marginal likelihood,
+        starting from the given values.
     seed : int
-        Seed of the members and of the subsample of the fit.
+        Seed of the members, and of the subsample of the fit.
     tolerance : float
-        Relative residual at which the solve stops.
+        Relative residual at which the solver stops.
     """
 
     name: ClassVar[str] = "oi"
@@ -86,8 +86,7 @@ class OptimalInterpolation(Method):
     gives: ClassVar[tuple[str, ...]] = ("error", "members")
     through: ClassVar[bool] = True
     couples: ClassVar[bool] = True
-    # Observations and background, the maps in float32 and float64, and the working fields
-    # of the products.
+    # Observations, background, maps in float32 and float64, and work arrays of the products.
     bytes_per_cell: ClassVar[float] = 120
 
     length_scale: float = 100.0
@@ -117,7 +116,7 @@ class OptimalInterpolation(Method):
             self.coupling()
 
     def coupling(self) -> np.ndarray | None:
-        """Correlations between the variables, a matrix; None for one variable."""
+        """Correlation matrix of the variables; None for one variable."""
         if self.correlation is None:
             return None
         given = np.asarray(self.correlation, dtype="float64")
@@ -137,7 +136,7 @@ class OptimalInterpolation(Method):
         return matrix
 
     def check(self, layout: Layout) -> None:
-        """Require what the covariance and the operator need."""
+        """Check the requirements of covariance, coupling, operator and fit."""
         super().check(layout)
         if self.covariance != "gaussian":
             self.require_regular_space(layout.grid, f" with covariance={self.covariance!r}")
@@ -151,22 +150,22 @@ class OptimalInterpolation(Method):
             )
         if count == 1 and coupling is not None:
             raise OptionError(
-                f"correlation={self.correlation!r} couples variables that are solved together, "
-                f"and {layout.variables[0]!r} is alone. Name several in variables=."
+                f"correlation={self.correlation!r} couples variables that are solved together; "
+                f"found only {layout.variables[0]!r}. Name several in variables=."
             )
         if len(layout.sources) > 1 and not all(s.direct for s in layout.sources):
             raise OptionError(
-                "method='oi' takes one source through an operator, or several that observe "
-                "the state's own cells."
+                "method='oi' takes one source through an operator, or several on the state's "
+                "own cells. Pass one source."
             )
         if self.fit and (count > 1 or not layout.sources[0].direct):
             raise OptionError(
                 "fit=True estimates the scales of one variable that is observed cell by cell. "
-                "Give length_scale=, time_scale=, noise= and variance= here."
+                "Give length_scale=, time_scale=, noise= and variance= instead."
             )
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales; core as large as memory and the local metric allow."""
+        """Halo of two scales; core limited by memory and the local metric."""
         halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
         return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
@@ -185,19 +184,19 @@ class OptimalInterpolation(Method):
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """The Gaussian posterior of a tile, in units of each variable's standard deviation.
+    """The Gaussian posterior of a tile, in standard deviations of each variable.
 
     Attributes
     ----------
     solved : GaussianPosterior
-        On the state, whose first axis holds the times of each variable in turn.
+        Its state's first axis holds the times of each variable in turn.
     y : Tensor, shape (m,)
-        The observations' anomalies.
+        Anomalies of the observations.
     scales : dict of str to float
-        Standard deviation of each variable. One for a single variable, whose prior holds
-        its variance.
+        Standard deviation of each variable; one for a single variable, whose prior
+        includes its variance.
     options : OptimalInterpolation
-        What it was made with; fitted, if that was asked for.
+        The options, with fitted values for ``fit=True``.
     """
 
     solved: GaussianPosterior
@@ -208,18 +207,18 @@ class Posterior:
     def estimate(
         self, problem: Problem, wanted: Wanted, centred: Centred, seed: int
     ) -> Estimate:
-        """Mean, error and members on the part of the tile that is kept.
+        """Mean, error and members on the kept part of the tile.
 
         Parameters
         ----------
         problem : Problem
             The tile.
         wanted : Wanted
-            What is wanted.
+            Results to compute.
         centred : Centred
-            Its background.
+            The tile's background.
         seed : int
-            Of the members.
+            Seed of the members.
         """
         place = problem.place
         boxes = _boxes(problem)
@@ -247,7 +246,7 @@ class Posterior:
         return found
 
     def _member(self, problem: Problem, seed: int, member: int) -> torch.Tensor:
-        """One sample of the posterior, from noise that depends on the cells alone."""
+        """One sample of the posterior, with noise that depends only on the cells."""
         import torch
 
         from xinverse.priors.noise import white_noise
@@ -274,7 +273,7 @@ class Posterior:
 
 
 def _boxes(problem: Problem) -> dict[str, tuple[slice, slice, slice]]:
-    """The kept part of each variable, in a state that holds one variable after the other."""
+    """The kept part of each variable, in a state that holds the variables in turn."""
     t, y, x = problem.place.keep
     nt = problem.grid.shape[0]
     return {
@@ -286,18 +285,18 @@ def _boxes(problem: Problem) -> dict[str, tuple[slice, slice, slice]]:
 def posterior(
     problem: Problem, options: OptimalInterpolation, centred: Centred, device: Any
 ) -> Posterior:
-    """The Gaussian posterior of a tile.
+    """Build the Gaussian posterior of a tile.
 
     Parameters
     ----------
     problem : Problem
         The tile.
     options : OptimalInterpolation
-        The covariance.
+        Options of the covariance.
     centred : Centred
         The tile's anomalies.
     device : torch.device
-        Where.
+        Device to solve on.
     """
     import torch
 
@@ -314,7 +313,7 @@ def posterior(
     scales = {v: 1.0 if alone else found[v].variance ** 0.5 for v in problem.variables}
     variance = found[problem.variables[0]].variance if alone else 1.0
     exact = _prior(options, problem, variance, coupling, device)
-    rough = deepcopy(exact).float()  # the same modes, in the same order and with the same signs
+    rough = deepcopy(exact).float()  # same modes, order and signs
     cells, noise, y = [], [], []
     for k, v in enumerate(problem.variables):
         own = [

@@ -1,7 +1,7 @@
-"""The objects that travel between verbs and methods: numbers only, no labels.
+"""The objects passed between verbs and methods: numbers without labels.
 
-A verb says what is wanted and which sources observe it (`Layout`); a tile of that is a
-`Problem`; a method answers with an `Estimate`.
+A verb builds a `Layout` of variables and sources. Each tile is a `Problem`, and a method
+returns an `Estimate`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class OperatorSpec:
-    """An observation operator by name, to be made on the grid of each tile.
+    """An observation operator by name, to be built on the grid of each tile.
 
     Attributes
     ----------
     name : str
         Name in ``xinverse.operators.OPERATORS``.
     options : mapping
-        Keywords of the operator's ``on``.
+        Keywords of the operator's method ``on``.
     """
 
     name: str
@@ -38,27 +38,27 @@ class OperatorSpec:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One variable as one instrument saw it.
+    """Observations of one variable by one instrument.
 
     Attributes
     ----------
     variable : str
-        The wanted variable that it observes.
+        The observed variable.
     grid : Grid
-        Its own cells; those of the state where both are the same.
+        Grid of the source; the state's, unless ``own_grid``.
     values : ndarray, shape (nt, ny, nx)
-        Observations; NaN where nothing counts. Empty in a `Layout`.
+        Observations, NaN in gaps. Empty in a `Layout`.
     noise : float or ndarray, optional
-        Standard deviation of the observations' noise, in the variable's units.
-        Default: the method's.
+        Standard deviation of the observation noise, in the variable's units. Default:
+        the method's.
     operator : OperatorSpec, optional
-        How the source sees the state. Default: as it is.
+        Operator from state to observations. Default: the identity.
     own_grid : bool
-        Whether the cells differ from those of the state.
+        Whether the cells differ from the state's.
     cells : tuple of ndarray
-        Numbers of the cells in its whole grid along (time, y, x), as in `Place`.
+        Cell numbers in the source's whole grid along (time, y, x), as in `Place`.
     period : int, optional
-        Cells of its whole grid along x if that goes round the globe.
+        Columns of the whole grid, if it goes round the globe.
     """
 
     variable: str
@@ -72,27 +72,27 @@ class Source:
 
     @property
     def observed(self) -> np.ndarray:
-        """Where an observation counts."""
+        """True at observations."""
         return np.isfinite(self.values)
 
     @property
     def direct(self) -> bool:
-        """Whether it sees the state's own cells, as they are."""
+        """Whether it observes the state itself, on the state's cells."""
         return self.operator is None and not self.own_grid
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """What a method is asked for, before any value is read.
+    """Variables, grid and sources of a call, without values.
 
     Attributes
     ----------
     variables : tuple of str
-        What is wanted.
+        Variables to estimate.
     grid : Grid
-        The grid of the state.
+        Grid of the state.
     sources : tuple of Source
-        What observes it, without values.
+        Sources, without values.
     """
 
     variables: tuple[str, ...]
@@ -102,19 +102,19 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a tile lies, and which part of it is used.
+    """Location of a tile, and its kept part.
 
     Attributes
     ----------
     cells : tuple of ndarray
-        Numbers of the tile's cells in the whole grid along (time, y, x), from
-        which random draws are made, so that tiles that share cells share them.
+        Cell numbers in the whole grid along (time, y, x). Random draws are made from
+        them, so that tiles agree on shared cells.
     keep : tuple of slice
-        The part of the tile that is used.
+        The kept part of the tile.
     words : str
-        The tile in words, for errors.
+        Description of the tile, for error texts.
     period : int, optional
-        Cells of the whole grid along x if it goes round the globe.
+        Columns of the whole grid, if it goes round the globe.
     """
 
     cells: Cells
@@ -125,22 +125,22 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One tile: numbers with every axis in ascending order.
+    """One tile, with every axis ascending.
 
     Attributes
     ----------
     variables : tuple of str
-        What is wanted.
+        Variables to estimate.
     grid : Grid
-        The grid of the state.
+        Grid of the state.
     sea : ndarray of bool, shape (ny, nx)
-        True where the state is wanted.
+        True on the sea.
     sources : tuple of Source
-        What was observed.
+        Sources with their observations.
     backgrounds : mapping of str to ndarray
-        First guesses that were given as fields, by variable.
+        First guesses given as fields, by variable.
     place : Place
-        Where the tile lies.
+        Location of the tile.
     """
 
     variables: tuple[str, ...]
@@ -169,7 +169,7 @@ class Problem:
 
     @property
     def observed(self) -> np.ndarray:
-        """Where the only source observed."""
+        """True at observations of the only source."""
         return self.source.observed
 
     def seen(self, variable: str) -> np.ndarray:
@@ -178,7 +178,7 @@ class Problem:
         Parameters
         ----------
         variable : str
-            Its name.
+            Name of the variable.
         """
         found = [s.values[s.observed] for s in self.sources if s.variable == variable]
         return np.concatenate(found) if found else np.empty(0)
@@ -186,14 +186,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted besides the mean.
+    """Results to return besides the mean.
 
     Attributes
     ----------
     error : bool
-        The standard deviation of the analysis error.
+        Return the standard deviation of the analysis error.
     members : int
-        How many samples of the posterior.
+        Number of samples of the posterior.
     """
 
     error: bool = False
@@ -201,14 +201,14 @@ class Wanted:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of array that an `Estimate` must hold for each variable."""
+        """Kinds of array in the `Estimate`, for each variable."""
         also = [k for k, on in (("error", self.error), ("members", self.members)) if on]
         return ("mean", *also)
 
 
 @dataclass(eq=False)
 class Estimate:
-    """What a method answers, on the part of the tile that is kept.
+    """Result of a method on the kept part of a tile.
 
     Attributes
     ----------
@@ -223,6 +223,6 @@ class Estimate:
     members: dict[str, np.ndarray] = field(default_factory=dict)
 
     def arrays(self) -> dict[tuple[str, str], np.ndarray]:
-        """Every array, by variable and kind."""
+        """All arrays, by variable and kind."""
         kinds = {"mean": self.mean, "error": self.error, "members": self.members}
         return {(v, kind): a for kind, some in kinds.items() for v, a in some.items()}

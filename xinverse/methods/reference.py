@@ -1,4 +1,4 @@
-"""4DVarNet as the reference code runs it: from zero, normalised as in its training."""
+"""4DVarNet as the reference code runs it: started at zero, with its normalisation."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ __all__ = ["ReferenceMethod"]
 class ReferenceMethod(WindowMethod):
     """A checkpoint of the reference 4DVarNet code, read by `xinverse.load_model`.
 
-    Tiles are the patches of its training; the border to which the reference gives no
-    weight is the halo.
+    Tiles are the patches of its training; the border without weight is the halo.
 
     Attributes
     ----------
     stride : int
-        Time steps by which the window slides; the reference solves every one.
+        Time steps by which the window moves; the reference uses 1.
     precision : {"float32", "bfloat16"}
         Precision of the network's convolutions.
     """
@@ -34,14 +33,14 @@ class ReferenceMethod(WindowMethod):
     name: ClassVar[str] = "4dvarnet-reference"
     summary: ClassVar[str] = "learned: a checkpoint of the reference 4DVarNet code"
     companions: ClassVar[tuple[str, ...]] = ()
-    # For every day; the windows that are solved together come on top.
+    # Per day; the windows that are solved together are added.
     bytes_per_cell: ClassVar[float] = 60
-    network: ClassVar[str | type[Any]] = "xinverse.learning.reference:ReferenceFourDVarNet"
+    network: ClassVar[str | type[Any]] = "xinverse.learning.networks:ReferenceFourDVarNet"
 
     stride: int = 1
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """The patches of the training, with as many days as the memory holds."""
+        """The patches of the training, with as many days as memory holds."""
         card = self.card
         patch, border = card.config["patch"], card.config["border"]
         sides = list(map(_side, layout.grid.shape[1:], patch, border))
@@ -52,7 +51,7 @@ class ReferenceMethod(WindowMethod):
         return Footprint((days, core_y, core_x), (card.window, halo_y, halo_x), reason)
 
     def start(self, problem: Problem, device: Any) -> Start:
-        """Zero: the mean of the training, which with its deviation normalises."""
+        """Zero, which is the training mean after normalisation."""
         import torch
 
         trained = self.card.config["normalisation"]
@@ -66,7 +65,7 @@ class ReferenceMethod(WindowMethod):
 
 
 def _side(size: int, patch: int, border: int) -> tuple[int, int]:
-    """Core and halo along a side, which together are the patch where the grid has room."""
+    """Core and halo along a side; together they are the patch, if the grid is larger."""
     if size <= patch:
         return size, 0
     core = ceil(size / ceil(size / (patch - 2 * border)))

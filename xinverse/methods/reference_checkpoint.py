@@ -15,7 +15,7 @@ from xinverse.weights.checkpoint import read_checkpoint
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xinverse.learning.reference import ReferenceFourDVarNet
+    from xinverse.learning.networks import ReferenceFourDVarNet
 
 __all__ = ["read_reference", "reference_state"]
 
@@ -134,7 +134,7 @@ def reference_state(
     WeightsError
         They are another network's.
     """
-    from xinverse.learning.reference import ReferenceFourDVarNet
+    from xinverse.learning.networks import ReferenceFourDVarNet
 
     inside = ReferenceFourDVarNet(1, 1, 1).state_dict()
     back = {new: old for old, new in PLACES.items()}
@@ -173,7 +173,7 @@ def _build(
     state: Mapping[str, Tensor], options: Mapping[str, Any], path: str | os.PathLike[str]
 ) -> ReferenceFourDVarNet:
     """The network whose sizes are those of the tensors."""
-    from xinverse.learning.reference import ReferenceFourDVarNet
+    from xinverse.learning.networks import ReferenceFourDVarNet
 
     enter, leave = state["cost.prior.conv_in.weight"], state["solver.conv_out.weight"]
     try:

@@ -1,26 +1,32 @@
-"""The methods by name: importing this file registers those of the package."""
+"""The methods by name; each module is imported when its method is used."""
 
 from __future__ import annotations
 
-from xinverse.methods import (  # noqa: F401  imported to be registered
-    fixed_point,
-    four_dvar,
-    learned,
-    oi,
-    reference,
-    regularised,
-    variational,
-)
 from xinverse.methods.base import METHODS, Method
 
 __all__ = ["available", "find"]
 
+METHODS.declare(
+    **{
+        "4dvar": "xinverse.methods.four_dvar",
+        "4dvarnet": "xinverse.methods.learned",
+        "4dvarnet-reference": "xinverse.methods.reference",
+        "dineof": "xinverse.methods.dineof",
+        "fixed-point": "xinverse.methods.fixed_point",
+        "oi": "xinverse.methods.oi",
+        "tikhonov": "xinverse.methods.regularised",
+        "tv": "xinverse.methods.regularised",
+        "unet": "xinverse.methods.learned",
+        "variational": "xinverse.methods.variational",
+    }
+)
+
 
 def available() -> dict[str, type[Method]]:
-    """Every registered method, by name."""
+    """Return every registered method, by name."""
     return {name: METHODS[name] for name in sorted(METHODS)}
 
 
 def find(name: str) -> type[Method]:
-    """The method of that name; `UnknownNameError` with the near ones otherwise."""
+    """Return the method of a name; raise `UnknownNameError` with near names if unknown."""
     return METHODS[name]

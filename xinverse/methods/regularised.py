@@ -1,4 +1,4 @@
-"""Tikhonov and total variation: two convex costs, each solved to its minimum."""
+"""Tikhonov and total variation: two convex costs, each minimised."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["TikhonovMethod", "TotalVariationMethod"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Regularised(CostMethod):
-    """A cost on the differences of the field, measured in its own scales."""
+    """A cost on the differences of the field, in units of its scales."""
 
     double: ClassVar[bool] = True
 
@@ -42,12 +42,12 @@ class _Regularised(CostMethod):
         check_count("iterations", self.iterations)
 
     def scaled(self, grid: LocalGrid) -> tuple[dict[str, Any], float]:
-        """Spacings in units of the scales, and one over the cells in a volume of one scale.
+        """Spacings in units of the scales, and their product: 1 / (cells per unit volume).
 
         Parameters
         ----------
         grid : LocalGrid
-            The tile's.
+            Grid of the tile.
         """
         grid.require_regular(f"method={self.name!r}", (-3, -2, -1))
         days, y, x = grid.spacing
@@ -58,7 +58,7 @@ class _Regularised(CostMethod):
         )
 
     def judge(self, solution: Any, state: np.ndarray, problem: Problem) -> None:
-        """Require the minimum."""
+        """Require convergence."""
         super().judge(solution, state, problem)
         if not solution.converged:
             raise DataError(
@@ -70,16 +70,16 @@ class _Regularised(CostMethod):
 @METHODS.register("tikhonov")
 @dataclass(frozen=True, kw_only=True)
 class TikhonovMethod(_Regularised):
-    r"""The smoothest field that agrees with the observations.
+    r"""The smoothest field that fits the observations.
 
     .. math::
 
         \hat x = \arg\min_x \| (y - H x) / \sigma \|^2_\Omega
                  + \frac{\lambda}{N} \| D x \|^2
 
-    of anomalies over their standard deviation. D holds the differences along time,
-    y and x per scale, and N is the number of cells in a box of one scale along each
-    axis (Tikhonov 1963).
+    for anomalies divided by their standard deviation. D holds the differences along time,
+    y and x per scale, and N is the number of cells in a box of one scale along each axis
+    (Tikhonov 1963).
 
     Attributes
     ----------
@@ -98,8 +98,8 @@ class TikhonovMethod(_Regularised):
     name: ClassVar[str] = "tikhonov"
     summary: ClassVar[str] = "squared differences, conjugate gradient"
 
-    # Of 0.3 to 100, the best for complete maps with noise of half their deviation, and
-    # within 10 % of the best for maps of which 15 % is seen.
+    # The best of 0.3 to 100 for complete maps with noise of half their deviation, and within
+    # 10 % of the best for maps that are 15 % observed.
     weight: float = 10.0
 
     def parts(
@@ -117,15 +117,15 @@ class TikhonovMethod(_Regularised):
 @METHODS.register("tv")
 @dataclass(frozen=True, kw_only=True)
 class TotalVariationMethod(_Regularised):
-    r"""The field of least total variation that agrees with the observations.
+    r"""The field of least total variation that fits the observations.
 
     .. math::
 
         \hat x = \arg\min_x \| (y - H x) / \sigma \|^2_\Omega
                  + \frac{\lambda}{N} \sum_i | (D x)_i |
 
-    as `TikhonovMethod`, with the length of the gradient in place of its square: fronts
-    stay sharp (Rudin, Osher and Fatemi 1992).
+    as in `TikhonovMethod`, with the length of the gradient instead of its square, which
+    keeps fronts sharp (Rudin, Osher and Fatemi 1992).
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ class TotalVariationMethod(_Regularised):
     iterations : int
         Largest number of iterations.
     tolerance : float
-        Where the primal-dual iterations stop.
+        Tolerance of the primal-dual iterations.
     length_scale, time_scale : float
         Scales, in km and days.
     noise, variance, background
@@ -144,7 +144,7 @@ class TotalVariationMethod(_Regularised):
     name: ClassVar[str] = "tv"
     summary: ClassVar[str] = "total variation, primal-dual iterations"
 
-    # As that of Tikhonov: near the best for complete maps, and harmless for gappy ones.
+    # As for Tikhonov: near the best for complete maps, and harmless for maps with gaps.
     weight: float = 30.0
     iterations: int = 20000
     tolerance: float = 1e-3

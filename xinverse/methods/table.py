@@ -20,8 +20,8 @@ class MethodTable(list[dict[str, str]]):
     Examples
     --------
     >>> import xinverse
-    >>> [row["method"] for row in xinverse.methods()]
-    ['4dvar', '4dvarnet', '4dvarnet-reference', 'fixed-point', 'oi', 'unet', 'variational']
+    >>> [row["what it is"] for row in xinverse.methods() if row["method"] == "oi"]
+    ['optimal interpolation: Gaussian covariance, conjugate gradient']
     """
 
     def __repr__(self) -> str:
@@ -43,12 +43,12 @@ class MethodTable(list[dict[str, str]]):
 
 
 def table() -> MethodTable:
-    """List the methods: what each is, what it gives, what it needs.
+    """List the methods: description, results, requirements and options.
 
     Returns
     -------
     MethodTable
-        A list of dictionaries that shows itself as a table.
+        A list of dictionaries, displayed as a table.
     """
     rows = MethodTable()
     for name, method in sorted(available().items()):
@@ -68,11 +68,11 @@ def table() -> MethodTable:
 
 
 def _options(method: type[Method]) -> list[Field[Any]]:
-    """The method's keywords; weights= is a keyword of every verb."""
+    """The method's keywords, without weights=, which is a keyword of every verb."""
     return [f for f in fields(method) if f.name != "weights"]
 
 
 def _default(option: Field[Any]) -> Any:
-    """Default value of an option, made where it is made anew each time."""
+    """Default value of an option."""
     factory = option.default_factory
     return factory() if callable(factory) else option.default

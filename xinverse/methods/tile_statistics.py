@@ -1,4 +1,4 @@
-"""Level, anomalies and variances of a tile: what methods with a Gaussian background share."""
+"""Level, anomalies and variances of a tile, for methods with a Gaussian background."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ __all__ = [
     "spread_of",
 ]
 
+# Defaults, as shares of the observations' deviation and variance.
+NOISE_SHARE = 0.1
+LEAST_VARIANCE_SHARE = 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class Centred:
-    """A tile's observations about its background.
+    """Observations of a tile relative to its background.
 
     Attributes
     ----------
     background : dict of str to (float or ndarray)
-        By variable.
+        Background by variable.
     anomalies : tuple of ndarray
-        Of each source, observations minus what it would see of the background; zero
-        where nothing was observed.
+        For each source, observations minus the background as observed by it; zero in gaps.
     """
 
     background: Mapping[str, float | np.ndarray]
@@ -48,19 +51,19 @@ class Centred:
 
     @property
     def anomaly(self) -> np.ndarray:
-        """Of the only source."""
+        """Anomalies of the only source."""
         (only,) = self.anomalies
         return only
 
     def added(self, variable: str, anomaly: np.ndarray, keep: tuple[slice, ...]) -> np.ndarray:
-        """Anomalies on the kept part, with the background added.
+        """Add the background to anomalies on the kept part.
 
         Parameters
         ----------
         variable : str
-            Whose.
+            Name of the variable.
         anomaly : ndarray, shape (..., nt, ny, nx)
-            On the kept part.
+            Anomalies on the kept part.
         keep : tuple of slice
             The kept part.
         """
@@ -70,14 +73,14 @@ class Centred:
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Variances of a variable's signal and of its observations' noise.
+    """Variances of a variable's signal and of its observation noise.
 
     Attributes
     ----------
     variance : float
-        Of the signal about the background.
+        Variance of the signal about the background.
     noise_variance : tuple of ndarray
-        Of each source of the variable, ``(m,)`` for its m observations.
+        For each source of the variable, ``(m,)`` for its m observations.
     """
 
     variance: float
@@ -87,9 +90,9 @@ class Spread:
 def local_km(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     r"""Positions of a tile's cells in km, in the local metric.
 
-    On a geographic grid, east-west distances are those at the tile's central
-    latitude :math:`\phi_0`; a row :math:`\Delta\phi` away, they are wrong by
-    the share :math:`\tan(\phi_0) \Delta\phi`.
+    On a geographic grid, east-west distances are those at the tile's central latitude
+    :math:`\phi_0`; at a distance :math:`\Delta\phi` from it, their relative error is
+    :math:`\tan(\phi_0) \Delta\phi`.
 
     Parameters
     ----------
@@ -104,7 +107,7 @@ def local_km(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def local_grid(problem: Problem) -> LocalGrid:
-    """A tile's grid in days and km, periodic if the tile is the whole globe along x.
+    """A tile's grid in days and km, periodic if the tile covers the full circle along x.
 
     Parameters
     ----------
@@ -118,14 +121,14 @@ def local_grid(problem: Problem) -> LocalGrid:
 
 
 def observation_operator(problem: Problem, source: Source) -> Operator | None:
-    """The operator of a source, made on the tile's grid; None if it sees the state itself.
+    """The operator of a source on the tile's grid; None for the identity.
 
     Parameters
     ----------
     problem : Problem
         The tile.
     source : Source
-        One of its sources.
+        A source of the tile.
     """
     if source.operator is None:
         return None
@@ -142,28 +145,28 @@ def observation_operator(problem: Problem, source: Source) -> Operator | None:
 
 
 def background_of(problem: Problem, variable: str, level: float | None) -> float | np.ndarray:
-    """The background: the field given, or the number given, or the mean of the observations.
+    """The background: the given field, the given number, or the mean of the observations.
 
     Parameters
     ----------
     problem : Problem
         The tile.
     variable : str
-        Whose background.
+        Name of the variable.
     level : float, optional
-        The number that the user gave.
+        Number given by the user.
 
     Raises
     ------
     DataError
-        The field has holes in the sea; or nothing was given and nothing observed.
+        If the field has gaps in the sea, or nothing was given or observed.
     """
     given = problem.backgrounds.get(variable)
     if given is not None:
         if not np.isfinite(given[:, problem.sea]).all():
             raise DataError(
                 f"The background is not finite everywhere in the sea of {problem.place.words}. "
-                "Fill it, or mask its land with mask=."
+                "Fill its gaps, or mask its land with mask=."
             )
         return given
     if level is not None:
@@ -171,22 +174,22 @@ def background_of(problem: Problem, variable: str, level: float | None) -> float
     seen = problem.seen(variable)
     if not seen.size:
         raise DataError(
-            f"Nothing is observed in {problem.place.words}, so nothing tells the level of the "
-            "field there. Give background= (0 for an anomaly, or a variable such as a "
-            "climatology), a larger tile=, or a mask= that leaves it out."
+            f"Nothing is observed in {problem.place.words}, so the level of the field is "
+            "unknown there. Give background= (0 for an anomaly, or a variable such as a "
+            "climatology), a larger tile=, or a mask= without this region."
         )
     return float(seen.mean(dtype="float64"))
 
 
 def anomalies(problem: Problem, level: float | None) -> Centred:
-    """Observations minus what their sources would see of the background.
+    """Observations minus the background as observed by their sources.
 
     Parameters
     ----------
     problem : Problem
         The tile.
     level : float, optional
-        Number that the user gave as background.
+        Number given by the user as background.
 
     Raises
     ------
@@ -200,18 +203,18 @@ def anomalies(problem: Problem, level: float | None) -> Centred:
         seen: Any = background
         if source.operator is not None and isinstance(background, np.ndarray):
             seen = _through(problem, source, background)
-        # In float64: a level that is large beside the anomaly would take digits from it.
+        # In float64: a level much larger than the anomaly would cost it digits.
         about = np.subtract(source.values, seen, dtype=np.float64)
         found.append(np.where(source.observed, about, 0.0))
     return Centred(backgrounds, tuple(found))
 
 
 def _through(problem: Problem, source: Source, background: np.ndarray) -> np.ndarray:
-    """What a source would see of a background field."""
+    """A background field as observed by a source."""
     import torch
 
     operator = observation_operator(problem, source)
-    # About its mean: operators see zero beyond an edge, where the field goes on.
+    # Without its mean: operators see zero beyond the edge, where the field continues.
     mean = float(background[:, problem.sea].mean(dtype="float64"))
     about = np.where(problem.sea, background - mean, 0.0)
     with torch.no_grad():
@@ -220,21 +223,21 @@ def _through(problem: Problem, source: Source, background: np.ndarray) -> np.nda
 
 
 def noise_of(problem: Problem, source: Source, default: float | None) -> np.ndarray | None:
-    """Noise of each observation of a source, ``(m,)``; None if nobody gave it.
+    """Noise of each observation of a source, ``(m,)``; None if it was not given.
 
     Parameters
     ----------
     problem : Problem
-        The tile, for errors.
+        The tile, for error texts.
     source : Source
-        One of its sources.
+        A source of the tile.
     default : float, optional
-        The method's number.
+        Number given to the method.
 
     Raises
     ------
     DataError
-        A noise field is not a positive number at every observation.
+        If a noise field is not positive at every observation.
     """
     given = default if source.noise is None else source.noise
     if given is None:
@@ -259,21 +262,21 @@ def spread_of(
     noise: float | None,
     variance: float | None,
 ) -> Spread:
-    """Variance of a variable's signal and noise: as given, else from the observations.
+    """Variance of a variable's signal and noise.
 
-    The noise defaults to a tenth of the standard deviation of the observations, the
-    variance to theirs minus that of the noise.
+    Default: a tenth of the observations' standard deviation for the noise, and their
+    variance minus that of the noise for the signal.
 
     Parameters
     ----------
     problem : Problem
         The tile.
     centred : Centred
-        Its anomalies.
+        Anomalies of the tile.
     variable : str
-        Which variable.
+        Name of the variable.
     noise, variance : float, optional
-        What the user gave.
+        Numbers given by the user.
     """
     pairs = [
         (source, anomaly[source.observed].astype("float64"))
@@ -282,16 +285,16 @@ def spread_of(
     ]
     values = np.concatenate([values for _, values in pairs]) if pairs else np.empty(0)
     spread = float(values.var()) if values.size > 1 else 0.0
-    if spread == 0.0:  # one observation, or all alike: any scale serves the mean
+    if spread == 0.0:  # one observation, or equal ones: any scale gives the same mean
         spread = float((values**2).mean()) if values.any() else 1.0
     noises = []
     for source, own in pairs:
         deviation = noise_of(problem, source, noise)
         if deviation is None:
-            deviation = np.full(own.size, 0.1 * np.sqrt(spread))
+            deviation = np.full(own.size, NOISE_SHARE * np.sqrt(spread))
         noises.append(deviation**2)
     if variance is None:
         every = np.concatenate(noises) if noises else np.empty(0)
         mean_noise = float(every.mean()) if values.size else 0.0
-        variance = max(spread - mean_noise, 0.05 * spread)
+        variance = max(spread - mean_noise, LEAST_VARIANCE_SHARE * spread)
     return Spread(float(variance), tuple(noises))

@@ -1,4 +1,4 @@
-"""One tile, from arrays as they lie to the part that is kept."""
+"""Solve one tile: from its input arrays to the kept part."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ Key = tuple[str, str]  # (variable, "mean" | "error" | "members")
 
 @dataclass(frozen=True, eq=False)
 class TileTask:
-    """A method and what it is asked for, ready to solve any tile.
+    """A method with its inputs and outputs, ready to solve any tile.
 
-    It is what travels to a worker: names and numbers, no weights, no labels.
+    This is what is sent to a worker: names and numbers, no weights or labels.
 
     Attributes
     ----------
     method : Method
-        With its options.
+        The method, with its options.
     layout : Layout
         The whole grid and its sources, without values.
     wanted : Wanted
-        What is wanted besides the mean.
+        Results besides the mean.
     dtypes : dict of str to dtype
-        Of each variable's results.
+        Dtype of each variable's results.
     covers : dict of str to tuple
-        Of each source on its own grid, which cells a tile reads.
+        For each source on its own grid, the cells that a tile reads.
     device : str
-        Where to solve.
+        Device to solve on.
     keep_observed : bool
-        Copy the observations into the mean instead of analysing them.
+        Copy the observations into the mean.
     limit : Limit, optional
-        How far from the observations the maps reach.
+        Largest distance from observations at which maps have values.
     transform : str, optional
-        ``"log"`` solves for the logarithm.
+        ``"log"``: solve for the logarithm.
     """
 
     method: Method
@@ -67,7 +67,7 @@ class TileTask:
 
     @property
     def token(self) -> tuple[Any, ...]:
-        """What the result depends on besides the data, for dask's names."""
+        """Everything that the result depends on besides the data, for dask's names."""
         layout = self.layout
         sources = [
             (s.variable, s.operator, s.own_grid, s.noise, _numbers(s.grid))
@@ -86,22 +86,22 @@ class TileTask:
         )
 
     def __call__(self, tile: Tile, inputs: Mapping[Role, Any]) -> dict[Key, Any]:
-        """Solve one tile, each element of the extra dimensions by itself.
+        """Solve one tile, for each element of the extra dimensions separately.
 
         Parameters
         ----------
         tile : Tile
-            Which one.
+            The tile.
         inputs : dict
             ``("values", source)``: observations ``(*extra, t, y, x)``; ``("sea", "")``:
-            boolean ``(y, x)``, if land is known; ``("noise", source)`` and
+            boolean ``(y, x)``, if there is a mask; ``("noise", source)`` and
             ``("background", variable)``, if they were given as fields.
 
         Returns
         -------
         dict
             For each variable and kind the kept part, ``(*extra, t, y, x)``, members
-            first; numpy or cupy, as the observations.
+            first; numpy or cupy, like the observations.
         """
         like = inputs["values", "0"]
         arrays = {role: to_host(array) for role, array in inputs.items()}
@@ -156,8 +156,8 @@ class TileTask:
             solved = _turn(array, flips)
             if not np.isfinite(solved[..., kept_wet]).all():
                 raise DataError(
-                    f"method={self.method.name!r} gave values that are not finite in {words}. "
-                    "Check its options and the range of the values there."
+                    f"method={self.method.name!r} returned values that are not finite in "
+                    f"{words}. Check its options and the range of the input there."
                 )
             arrays[key] = np.where(reached, solved, np.nan)
         if self.keep_observed:
@@ -171,7 +171,7 @@ class TileTask:
         wet: np.ndarray,
         arrays: dict[Key, Any],
     ) -> None:
-        """Put the observations of sources on the state's own cells into the mean."""
+        """Copy the observations of sources on the state's own cells into the mean."""
         for k, source in enumerate(self.layout.sources):
             if source.direct:
                 seen = inputs["values", str(k)][tile.keep]
@@ -184,7 +184,7 @@ class TileTask:
         with occupy(self.device) as device:
             try:
                 return self.method.solve(problem, self.wanted, device)
-            except (ArithmeticError, LinAlgError) as error:  # how solvers say it, and torch
+            except (ArithmeticError, LinAlgError) as error:  # raised by solvers and by torch
                 raise DataError(
                     f"method={self.method.name!r} found no solution for "
                     f"{problem.place.words}. {error} Raise noise=, or shorten the scales."
@@ -203,7 +203,7 @@ class TileTask:
             noise = inputs.get(("noise", str(k)), spec.noise)
             if spec.own_grid:
                 found = self._cut(tile, spec, self.covers[str(k)], here)
-                if found is None:  # the tile lies where the source has no cell
+                if found is None:  # no cell of the source in the tile
                     continue
                 whole = _within(found.grid.y, here.y)[:, None] & _within(found.grid.x, here.x)
                 values = np.where(whole, values, np.nan)
@@ -222,7 +222,7 @@ class TileTask:
         )
 
     def _cut(self, tile: Tile, spec: Source, covers: Covers, here: Grid) -> Source | None:
-        """A source's own cells on a tile, its longitudes shifted to lie with the tile's."""
+        """Cut a source on its own grid to a tile, with longitudes near the tile's."""
         read = [
             cells if one is None else one.read(start, len(cells))
             for one, start, cells in zip(covers, tile.start, tile.read, strict=True)
@@ -239,9 +239,9 @@ class TileTask:
 
 
 def _within(source: np.ndarray, state: np.ndarray) -> np.ndarray:
-    """Which cells of a source lie on the tile as a whole.
+    """Which cells of a source lie entirely inside the tile.
 
-    What a cell saw beyond the tile is not known there, so that it does not count.
+    Other cells observe values outside the tile, and are not used.
     """
     if source.size < 2:
         return np.zeros(source.size, bool)
@@ -256,12 +256,12 @@ def _numbers(grid: Grid) -> tuple[Any, ...]:
 
 
 def _flips(grid: Grid) -> tuple[int, ...]:
-    """The axes along which coordinates descend."""
+    """The axes with descending coordinates."""
     return tuple(a for a, c in ((1, grid.y), (2, grid.x)) if c[0] > c[-1])
 
 
 def _turn(array: np.ndarray, flips: tuple[int, ...]) -> np.ndarray:
-    """An array on (..., time, y, x) or (y, x), flipped along some of (time, y, x)."""
+    """Flip an array on (..., time, y, x) or (y, x) along some of (time, y, x)."""
     axes = tuple(array.ndim - 3 + a for a in flips)
     return np.ascontiguousarray(np.flip(array, axes)) if axes else array
 
@@ -278,7 +278,7 @@ def _turned_cells(cells: Any, flips: tuple[int, ...]) -> Any:
 
 
 def _ascending(problem: Problem) -> tuple[Problem, tuple[int, ...]]:
-    """The problem with y and x ascending, and the axes of its solution to turn back."""
+    """The problem with y and x ascending, and the axes to flip its solution along."""
     flips = _flips(problem.grid)
     sources = []
     for source in problem.sources:
@@ -313,10 +313,10 @@ def _ascending(problem: Problem) -> tuple[Problem, tuple[int, ...]]:
 
 
 def _numbered(read: Any, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers of the tile's cells, counted from the lowest coordinate.
+    """Cell numbers of the tile, counted from the lowest coordinate.
 
-    Along a descending axis the last cell is number zero, so that turned data
-    draw the same noise.
+    Along a descending axis the last cell is number zero, so that flipped data draw the
+    same noise.
     """
     numbers = []
     for cells, axis in zip(read, (grid.time, grid.y, grid.x), strict=True):

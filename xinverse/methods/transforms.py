@@ -1,4 +1,4 @@
-"""Solve for the logarithm of a positive variable, and give the answer in its units."""
+"""Solve for the logarithm of a positive variable, and return the result in its units."""
 
 from __future__ import annotations
 
@@ -7,38 +7,49 @@ import numpy as np
 from xinverse.errors import DataError
 from xinverse.methods.problem import Estimate
 
-__all__ = ["TRANSFORMS", "from_log", "to_log"]
+__all__ = ["TRANSFORMS", "from_log", "log_level", "to_log"]
 
 TRANSFORMS = ("log",)
 
 
 def to_log(values: np.ndarray, words: str) -> np.ndarray:
-    """Natural logarithm of positive values; NaN stays NaN.
+    """Return the natural logarithm of positive values; NaN stays NaN.
 
     Parameters
     ----------
     values : ndarray
         Any shape.
     words : str
-        Whose values, for the error.
+        Label of the values, for the error text.
 
     Raises
     ------
     DataError
-        Some values are not positive.
+        If some values are not positive.
     """
     low = values <= 0
     if low.any():
         raise DataError(
             f"{words} has {int(low.sum())} values that are 0 or less, the smallest "
-            f"{values[low].min():g}, and transform='log' needs positive ones. Take them for "
-            "gaps, obj.where(obj > 0), or leave transform= out."
+            f"{values[low].min():g}. Expected positive values for transform='log': replace "
+            "others by gaps, obj.where(obj > 0), or leave transform= out."
         )
     return np.log(values)
 
 
+def log_level(level: float) -> float:
+    """Natural logarithm of a background that was given as a positive number.
+
+    Parameters
+    ----------
+    level : float
+        In the units of the variable.
+    """
+    return float(np.log(level))
+
+
 def from_log(estimate: Estimate) -> Estimate:
-    r"""An estimate of the logarithm, in the units of the variable.
+    r"""Convert an estimate of the logarithm to the units of the variable.
 
     For a logarithm of mean :math:`\mu` and standard deviation :math:`\sigma`,
 
@@ -52,7 +63,7 @@ def from_log(estimate: Estimate) -> Estimate:
     Parameters
     ----------
     estimate : Estimate
-        Of the logarithm.
+        Estimate of the logarithm.
     """
     spread = {
         v: np.exp(estimate.mean[v] + 0.5 * e**2) * np.sqrt(np.expm1(e**2))

@@ -1,4 +1,4 @@
-"""The minimum of a variational cost: what methods with a prior and a solver share."""
+"""Minimise a variational cost: the base of methods with a prior and a solver."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
 __all__ = ["CostMethod", "Variational"]
 
-# Two cells of a day and 25 km: enough to check the options of operator and prior at the call.
+# Two cells per axis, of a day and 25 km, to check the options of operator and prior.
 ANY_GRID = LocalGrid(np.arange(2.0), 25 * np.arange(2.0), 25 * np.arange(2.0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostMethod(Method):
-    r"""The state at which a solver ends, for a cost of misfits and a prior.
+    r"""The state returned by a solver, for a cost of misfits and a prior.
 
     .. math:: \| (y - H(x)) / \sigma \|^2_\Omega + \lambda \, U(x)
 
-    of anomalies that are divided by their standard deviation. H may be any operator.
+    for anomalies divided by their standard deviation. H may be any operator.
 
     Attributes
     ----------
     length_scale, time_scale : float
-        How far an observation reaches, in km and days; sets the halo of the tiles.
+        Reach of an observation, in km and days; sets the halo of the tiles.
     noise, variance, background
         As for ``method="oi"``.
     """
@@ -58,7 +58,7 @@ class CostMethod(Method):
     regular: ClassVar[tuple[str, ...]] = ("time", "space")
     through: ClassVar[bool] = True
     bytes_per_cell: ClassVar[float] = 300
-    double: ClassVar[bool] = False  # whether the solver works in float64
+    double: ClassVar[bool] = False  # whether to solve in float64
 
     length_scale: float = 100.0
     time_scale: float = 10.0
@@ -78,12 +78,12 @@ class CostMethod(Method):
     def parts(
         self, grid: LocalGrid, sea: Tensor | None
     ) -> tuple[Operator | None, Prior, float, VariationalSolver]:
-        """Operator besides that of the source, prior, its weight, and solver, on a grid.
+        """Operator (besides the source's), prior, prior weight and solver, on a grid.
 
         Parameters
         ----------
         grid : LocalGrid
-            The tile's, in days and km.
+            Grid of the tile, in days and km.
         sea : Tensor, optional
             Boolean, ``(ny, nx)``.
         """
@@ -92,10 +92,13 @@ class CostMethod(Method):
         """Require one source on a regular grid."""
         super().check(layout)
         if len(layout.sources) > 1:
-            raise OptionError(f"method={self.name!r} takes one source.")
+            raise OptionError(
+                f"method={self.name!r} takes one source; found {len(layout.sources)}. Pass "
+                "one, or use method='oi'."
+            )
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales; core as large as memory and the local metric allow."""
+        """Halo of two scales; core limited by memory and the local metric."""
         halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
         return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
@@ -130,50 +133,50 @@ class CostMethod(Method):
         return Estimate({variable: centred.added(variable, state[keep] * scale, keep)})
 
     def judge(self, solution: Any, state: np.ndarray, problem: Problem) -> None:
-        """Raise `DataError` if the solver did not end where it should.
+        """Raise `DataError` if the solver did not converge.
 
         Parameters
         ----------
         solution : Solution
-            What the solver says.
+            Result of the solver.
         state : ndarray
-            Its state.
+            State of the solution.
         problem : Problem
             The tile.
         """
         if not np.isfinite(state).all():
             raise DataError(
                 f"The solver of method={self.name!r} diverged in {problem.place.words} after "
-                f"{solution.iterations} iterations. Give it a shorter step in solver_options=, "
-                "or take 'lbfgs', which finds its own."
+                f"{solution.iterations} iterations. Give a shorter step in solver_options=, "
+                "or use 'lbfgs', which chooses its own."
             )
 
 
 @METHODS.register("variational")
 @dataclass(frozen=True, kw_only=True)
 class Variational(CostMethod):
-    r"""The minimum of a variational cost, or the state at which another solver ends.
+    r"""The minimum of a variational cost, or the state returned by another solver.
 
     .. math:: \| (y - H(x)) / \sigma \|^2_\Omega + \lambda \, U(x)
 
-    of anomalies that are divided by their standard deviation.
+    for anomalies divided by their standard deviation.
 
     Attributes
     ----------
     prior, solver : str
         Names in the registries ``PRIORS`` and ``SOLVERS``.
     operator : str, optional
-        A name in ``OPERATORS``: what an observation is of the state before gaps are
-        made in it, on the same grid. Default: the state itself.
+        A name in ``OPERATORS``: maps the state to the observed quantity on the same grid,
+        before gaps are made. Default: the identity.
     prior_options, solver_options, operator_options : mapping
-        Arguments of each. Operator and prior are built on the grid of the tile, in
-        km and days, with its coast (their method ``on``).
+        Arguments of each. Operator and prior are built on the grid of the tile, in km and
+        days, with its coast (by their method ``on``).
     prior_weight : float, optional
-        Weight of the prior, against misfits that are divided by the noise. Default: the
-        square of the length scale for ``"tikhonov"``, whose differences are per km, the
-        length scale for ``"total-variation"``, and 1 for others.
+        Weight of the prior, relative to misfits divided by the noise. Default: the square
+        of the length scale for ``"tikhonov"``, whose differences are per km, the length
+        scale for ``"total-variation"``, and 1 for others.
     length_scale, time_scale : float
-        How far an observation reaches, in km and days; sets the halo of the tiles.
+        Reach of an observation, in km and days; sets the halo of the tiles.
     noise, variance, background
         As for ``method="oi"``.
     """
@@ -190,7 +193,7 @@ class Variational(CostMethod):
     prior_weight: float | None = None
 
     def __post_init__(self) -> None:
-        """Check every option, and that the parts can be made."""
+        """Check every option, and that the parts can be built."""
         super().__post_init__()
         if self.prior_weight is not None:
             check_number("prior_weight", self.prior_weight, above=0)

@@ -20,7 +20,7 @@ from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 if TYPE_CHECKING:
     import torch
 
-    from xinverse.learning.network import WindowNetwork
+    from xinverse.learning.networks import WindowNetwork
     from xinverse.weights import ModelCard, WeightsRef
 
 __all__ = ["Start", "WindowMethod", "build_network", "network_class", "window_starts"]

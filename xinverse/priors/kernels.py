@@ -1,8 +1,8 @@
 r"""Correlation functions of one distance.
 
-Each takes the distance :math:`d \ge 0` and its scale :math:`L` (same unit), is 1
-at zero distance, and is a valid covariance in the plane (in one dimension for
-those offered for time).
+Each takes a distance :math:`d \ge 0` and a scale :math:`L` in the same unit. It is 1
+at zero distance and a valid covariance: in the plane, or in one dimension for the
+kernels in time.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def matern52(distance: Tensor, scale: float) -> Tensor:
 def arhan_colin(distance: Tensor, scale: float) -> Tensor:
     r"""Arhan and Colin de Verdière (1985), :math:`(1 + r + r^2/6 - r^3/6) e^{-r}`.
 
-    With :math:`r = 3.337 d / L`, so that L is the first zero crossing, as in
-    the mapping of altimetry (Ducet et al. 2000).
+    With :math:`r = 3.337 d / L`: L is the first zero crossing, as in the mapping
+    of altimetry (Ducet et al. 2000).
     """
     r = _ZERO_CROSSING * distance / scale
     return (1 + r + r**2 / 6 - r**3 / 6) * torch.exp(-r)
@@ -63,16 +63,16 @@ TIME_KERNELS: dict[str, Kernel] = {"gaussian": gaussian, "exponential": exponent
 
 
 def reach(kernel: Kernel, below: float, unit: float = 0.01, farthest: float = 60.0) -> float:
-    """Distance, in scales, from which on the correlation stays below ``below``."""
+    """Distance, in scales, beyond which the correlation stays below ``below``."""
     distance = torch.arange(0, farthest, unit, dtype=torch.float64)
     above = torch.nonzero(kernel(distance, 1.0).abs() >= below)
     return float(distance[int(above.max())]) + unit
 
 
 def envelope(kernel: Kernel, distance: Tensor, scale: float) -> Tensor:
-    """Largest size of the correlation at a distance or beyond it.
+    """Largest absolute correlation at a distance or beyond it.
 
-    A correlation that crosses zero is small at the crossing, and not behind it.
+    A correlation that crosses zero is small at the crossing and larger again beyond.
     """
     unit, farthest = 0.01, 60.0
     steps = torch.arange(0, farthest, unit, dtype=distance.dtype, device=distance.device)

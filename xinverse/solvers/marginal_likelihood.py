@@ -5,8 +5,9 @@ The marginal likelihood of observations at points,
 .. math:: -2 \log p(y) = y^\top K^{-1} y + \log \det K + m \log 2\pi, \quad K = H B H^\top + R,
 
 (Rasmussen and Williams 2006, section 5.4.1) is maximised over the scales, the
-variance and the noise, on a few groups of neighbouring observations: small
-enough for dense factors, close enough to tell the short scales.
+variance and the noise. It is evaluated on a few groups of neighbouring
+observations, small enough for dense matrices and close enough to constrain the
+short scales.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class FittedScales:
     variance : float
         Of the signal.
     noise_factor : float
-        By which the noise variances that were given have to be multiplied.
+        Factor for the given noise variances.
     """
 
     length_scale: float
@@ -69,13 +70,13 @@ def fit_scales(
     values : ndarray, shape (m,)
         Observations minus background.
     length_scale, time_scale, variance : float
-        First guess; the fit stays within a factor of 20 of it.
+        First guess. The fit stays within a factor of 20 of it.
     noise_variance : ndarray, shape (m,)
-        Of each observation, known up to a factor.
+        Noise variance of each observation, up to a common factor.
     space, temporal : str
-        Kernels.
+        Names in ``SPACE_KERNELS`` and ``TIME_KERNELS``.
     seed : int
-        Of the subsample.
+        Seed of the choice of groups.
 
     Returns
     -------

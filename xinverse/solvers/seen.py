@@ -24,6 +24,7 @@ from torch.nn import functional
 from xinverse.errors import OptionError
 from xinverse.operators.base import Composition, Operator
 from xinverse.operators.blur import Blur
+from xinverse.operators.mask import Mask
 from xinverse.operators.separable import Separable
 
 if TYPE_CHECKING:  # a solver takes any prior; only the types are named here
@@ -114,22 +115,23 @@ class Seen(nn.Module):
     def inverse(
         self, cells: Tensor, noise_variance: Tensor
     ) -> Callable[[Tensor], Tensor] | None:
-        r"""Approximate inverse of :math:`H B H^\top + R`, for complete data.
+        r"""Approximate inverse of :math:`H B H^\top + R`, where data are dense enough.
 
         Returns
         -------
         callable or None
-            From values ``(batch, m)`` to such values; None if there is nothing better
-            than a diagonal.
+            From values ``(batch, m)`` to such values, symmetric and positive
+            definite; None if a diagonal is better or as good.
         """
-        if not isinstance(self.prior, Ringed) or not self.covers(cells):
-            return None
-        apply = self.prior.ring_inverse(float(noise_variance.mean()), self._kernel())
-        return lambda v: _gather(apply(_scatter(v, cells, self.shape)), cells)
+        return self._ring(cells, noise_variance, None) if self.covers(cells) else None
 
-    def _kernel(self) -> Tensor | None:
-        """Point spread function along y and x; None for the identity."""
-        return None
+    def _ring(
+        self, cells: Tensor, noise_variance: Tensor, kernel: Tensor | None
+    ) -> Callable[[Tensor], Tensor] | None:
+        if not isinstance(self.prior, Ringed):
+            return None
+        apply = self.prior.ring_inverse(float(noise_variance.mean()), kernel)
+        return lambda v: _gather(apply(_scatter(v, cells, self.shape)), cells)
 
     def restrict(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`H B H^\top v` for values ``(batch, m)`` at cells ``(m, 3)``."""
@@ -387,14 +389,11 @@ class SeenGrid(Seen):
     def inverse(
         self, cells: Tensor, noise_variance: Tensor
     ) -> Callable[[Tensor], Tensor] | None:
-        """As without an operator, for a `Blur`."""
-        return super().inverse(cells, noise_variance) if self._is_blur() else None
-
-    def _is_blur(self) -> bool:
-        return isinstance(self.operator, Blur) and self.operator.kernel.ndim == 2
-
-    def _kernel(self) -> Tensor | None:
-        return self.operator.kernel if isinstance(self.operator, Blur) else None
+        """For a blur of at least half of the cells, where it at least halves the iterations."""
+        kernel = _point_spread(self.operator)
+        # Two values of one cell would make it singular.
+        sparse = 2 * len(cells) < math.prod(self.shape) or len(cells.unique(dim=0)) < len(cells)
+        return None if kernel is None or sparse else self._ring(cells, noise_variance, kernel)
 
     def _back(self, v: Tensor, cells: Tensor) -> Tensor:
         r""":math:`H^\top v`, fields."""
@@ -555,6 +554,19 @@ def _convolution(kernel: Tensor, cells: int, periodic: bool) -> Tensor:
     matrix = kernel.new_zeros(cells, cells)
     place = (out[kept], source[kept] % cells)
     return matrix.index_put_(place, kernel.expand(cells, -1)[kept], accumulate=True)
+
+
+def _point_spread(operator: Operator) -> Tensor | None:
+    """Kernel along y and x of a blur, of the whole state or of a part; None for others."""
+    if isinstance(operator, Blur) and operator.kernel.ndim == 2:
+        return operator.kernel
+    if isinstance(operator, Mask):
+        return torch.ones(1, 1, device=operator.observed.device)
+    if isinstance(operator, Composition):
+        for one, other in ((operator.outer, operator.inner), (operator.inner, operator.outer)):
+            if isinstance(other, Mask):
+                return _point_spread(one)
+    return None
 
 
 def _factored(prior: GaussianPrior) -> Factored:

@@ -1,4 +1,4 @@
-"""Tiles: how a grid is cut, solved piece by piece and joined again."""
+"""Cut a grid into tiles, solve each, and blend the results."""
 
 from xinverse.tiling.plan import Plan, Tile, plan
 

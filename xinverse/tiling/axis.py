@@ -1,4 +1,4 @@
-"""How one axis is cut: where cores begin, what tiles read, what of them is kept."""
+"""Tiles along one axis: cores, cells read, part kept."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class AxisPlan:
     Attributes
     ----------
     size : int
-        Cells of the axis.
+        Number of cells.
     count : int
-        Tiles.
+        Number of tiles.
     halo : int
-        Cells around a core, on each side.
+        Cells on each side of a core.
     periodic : bool
-        Whether the last cell touches the first.
+        Whether the last cell is next to the first.
     """
 
     size: int
@@ -36,17 +36,17 @@ class AxisPlan:
 
     @cached_property
     def edges(self) -> tuple[int, ...]:
-        """Where the cores begin and end, ``count + 1`` numbers."""
+        """Bounds of the cores, ``count + 1`` numbers."""
         return tuple(round(k * self.size / self.count) for k in range(self.count + 1))
 
     @property
     def core(self) -> int:
-        """Cells of the longest core."""
+        """Length of the longest core, in cells."""
         return -(-self.size // self.count)
 
     @property
     def length(self) -> int:
-        """Cells of every tile, halo included."""
+        """Length of a tile, in cells, halo included."""
         whole = self.core + 2 * self.halo
         return whole if self.periodic else min(whole, self.size)
 
@@ -64,28 +64,28 @@ class AxisPlan:
         return max(0, min(middle, self.size - self.length))
 
     def read(self, k: int) -> np.ndarray:
-        """Cells of the axis that tile ``k`` is solved on, in the tile's order."""
+        """Cells on which tile ``k`` is solved, in its order."""
         cells = np.arange(self.start(k), self.start(k) + self.length)
         return cells % self.size if self.periodic else cells
 
     def keep(self, k: int) -> slice:
-        """The part of tile ``k`` that is blended: its core and the ramps around it."""
+        """The part of tile ``k`` that is blended: its core and the adjacent ramps."""
         first, last = self.edges[k] - self.ramp, self.edges[k + 1] + self.ramp
         if not self.periodic:
             first, last = max(first, 0), min(last, self.size)
         return slice(first - self.start(k), last - self.start(k))
 
     def overlapping(self, begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-        """Tiles whose kept part meets the cells ``begin`` to ``end``.
+        """Tiles whose kept part overlaps the cells ``begin`` to ``end``.
 
         Yields
         ------
         tile, first, last, offset : int
-            Cells ``first`` to ``last`` of the axis come from tile ``tile``, at
-            ``first + offset`` of its kept part on.
+            Cells ``first`` to ``last`` of the axis come from tile ``tile``, starting at
+            ``first + offset`` in its kept part.
         """
         for image in (-self.size, 0, self.size) if self.periodic else (0,):
-            # Only the tiles around the cells are looked at: an axis may have thousands.
+            # Search only the nearby tiles: an axis may have thousands.
             one = max(bisect_right(self.edges, begin - image - self.ramp) - 1, 0)
             beyond = min(bisect_left(self.edges, end - image + self.ramp), self.count)
             for k in range(one, beyond):

@@ -1,4 +1,4 @@
-"""How tiles are joined: a partition of unity over their kept parts."""
+"""Blend tiles with a partition of unity over their kept parts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ Box = tuple[slice, slice, slice]
 def axis_weights(axis: AxisPlan, k: int) -> np.ndarray:
     r"""Weights of tile ``k`` along one axis, over its kept part.
 
-    One on the core but for the ramps, where it rises and falls as
-    :math:`\sin^2`: the two tiles that meet at an edge add up to one because
-    :math:`\sin^2 + \cos^2 = 1`, so the weights are a partition of unity by
-    construction and nothing is renormalised.
+    One on the core. On the ramps the weights rise and fall as :math:`\sin^2`. The two
+    tiles at an edge add up to one, because :math:`\sin^2 + \cos^2 = 1`, so the weights
+    need no normalisation.
     """
     keep, ramp = axis.keep(k), axis.ramp
     weights = np.ones(keep.stop - keep.start)
@@ -38,14 +37,14 @@ def axis_weights(axis: AxisPlan, k: int) -> np.ndarray:
 
 
 def axis_shares(axis: AxisPlan, begin: int, end: int) -> dict[int, list[Share]]:
-    """What each tile of an axis gives to the cells ``begin`` to ``end``.
+    """Contribution of each tile of an axis to the cells ``begin`` to ``end``.
 
     Returns
     -------
     dict
-        For each tile that gives something, ``(into, of, weights)``: its kept cells
-        ``of``, times the weights, go to the cells ``into`` counted from ``begin``.
-        There are two or three of them where the tile comes round the globe.
+        For each contributing tile, a list of ``(into, of, weights)``: its kept cells
+        ``of``, times the weights, are added to the cells ``into``, counted from
+        ``begin``. A tile that wraps may have two or three entries.
     """
     shares: dict[int, list[Share]] = {}
     for k, first, last, offset in axis.overlapping(begin, end):
@@ -58,14 +57,14 @@ def axis_shares(axis: AxisPlan, begin: int, end: int) -> dict[int, list[Share]]:
 def joined(
     along: Sequence[Mapping[int, Sequence[Share]]], index: Index
 ) -> Iterator[tuple[Box, Box, np.ndarray]]:
-    """What one tile gives, from its shares along (time, y, x)."""
+    """Contribution of one tile, from its shares along (time, y, x)."""
     for t, y, x in product(*(shares[k] for shares, k in zip(along, index, strict=True))):
         weights = t[2][:, None, None] * y[2][:, None] * x[2]
         yield (t[0], y[0], x[0]), (t[1], y[1], x[1]), weights
 
 
 def contributions(plan: Plan, region: Region) -> Iterator[tuple[Index, Box, Box, np.ndarray]]:
-    """What each tile gives to a box of the grid.
+    """Contributions of the tiles to a box of the grid.
 
     Parameters
     ----------

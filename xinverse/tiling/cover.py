@@ -1,4 +1,4 @@
-"""Which cells of a source a tile of the state reads, where the two grids differ."""
+"""Match the cells of a source to those of the state, on two different grids."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 
 __all__ = ["Cover", "cell_edges", "cover"]
 
-# Edges that agree to this share of a cell count as one edge.
+# Edges within this share of a cell are equal.
 SAME_EDGE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Cover:
-    """For each cell of the state along an axis, the source's cells that overlap it.
+    """For each cell of the state along an axis, the overlapping cells of the source.
 
     Attributes
     ----------
     first, last : ndarray of int
-        First and last-plus-one cell of the source. On a periodic axis they belong to the
-        state's cells ``-size`` to ``2 * size``, and count on beyond the source's ends.
+        First and last-plus-one cell of the source. On a periodic axis they are given for
+        the state's cells ``-size`` to ``2 * size``, and may exceed the source's range.
     size : int
-        Cells of the state.
+        Number of cells of the state.
     source_size : int
-        Cells of the source.
+        Number of cells of the source.
     periodic : bool
         Whether the state's axis goes round the globe.
     """
@@ -36,14 +36,14 @@ class Cover:
     periodic: bool = False
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """Cells of the source that a run of the state's cells overlaps.
+        """Cells of the source that overlap a range of the state's cells.
 
         Parameters
         ----------
         start : int
             First cell of the state; negative if a tile wraps.
         length : int
-            How many.
+            Number of cells.
         """
         low = start + (self.size if self.periodic else 0)
         first = int(self.first[low : low + length].min())
@@ -52,7 +52,7 @@ class Cover:
 
 
 def cell_edges(centres: np.ndarray) -> np.ndarray:
-    """Edges of the cells of an ascending axis: halfway between, as far beyond the ends.
+    """Edges of the cells of an ascending axis: halfway between centres, and extrapolated.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ def cell_edges(centres: np.ndarray) -> np.ndarray:
 def cover(
     state: np.ndarray, source: np.ndarray, *, period: float | None = None, wraps: bool = False
 ) -> Cover:
-    """Match two axes that describe the same line in cells of different size.
+    """Match two axes on the same line with different cells.
 
     Parameters
     ----------
     state, source : ndarray
-        Centres of the cells; either may descend.
+        Centres of the cells, ascending or descending.
     period : float, optional
-        Length after which the source's axis repeats, if it goes round the globe.
+        Period of the source's axis, if it goes round the globe.
     wraps : bool
         Whether the state's axis goes round the globe.
     """
@@ -86,7 +86,7 @@ def cover(
     low, high = bounds[:-1], bounds[1:]
     tolerance = SAME_EDGE * float(np.diff(bounds).min())
     circle = float(edges[-1] - edges[0]) if wraps and period is None else period
-    if circle is not None:  # a region under tiles that wrap lies there once in each turn
+    if circle is not None:  # tiles that wrap see a region once per turn
         low, high = (
             np.concatenate([edge + turn * circle for turn in range(-3, 4)])
             for edge in (low, high)

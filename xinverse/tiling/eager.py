@@ -1,4 +1,4 @@
-"""Tiles solved one after the other, for arrays in memory."""
+"""Solve tiles one by one, for arrays in memory."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["Covers", "Outputs", "Solve", "cut", "solve_eagerly"]
 
 Solve = Callable[[Tile, Mapping[Any, Any]], Mapping[Any, Any]]
 Covers = tuple[Cover | None, Cover | None, Cover | None]
-# For each output, the lengths of its leading axes (members) and its dtype.
+# For each output, the lengths of its leading axes (such as members) and its dtype.
 Outputs = Mapping[Any, tuple[tuple[int, ...], np.dtype[Any]]]
 
 
 def cut(array: Any, tile: Tile, covers: Covers | None = None) -> Any:
-    """The tile's part of an array ``(..., t, y, x)``, or of a map ``(y, x)``.
+    """Cut a tile from an array ``(..., t, y, x)`` or a map ``(y, x)``.
 
     Parameters
     ----------
     array : array
-        On the cells of the plan, or of another grid.
+        On the plan's grid, or on another.
     tile : Tile
-        Which part.
+        The tile.
     covers : tuple of Cover, optional
-        For an array on another grid: along (time, y, x), which cells belong to the tile's.
+        For an array on another grid: its cells for those of the tile, along (time, y, x).
     """
     read = list(tile.read)
     for axis, one in enumerate(covers or ()):
@@ -42,7 +42,7 @@ def cut(array: Any, tile: Tile, covers: Covers | None = None) -> Any:
             array = array[(*before, slice(0, 0))]
             continue
         first, last = int(cells[0]), int(cells[-1])
-        if last - first + 1 == len(cells):  # a view, where the tile does not wrap
+        if last - first + 1 == len(cells):  # a view, if the tile does not wrap
             array = array[(*before, slice(first, last + 1))]
         else:
             array = array[(*before, cells)]
@@ -59,25 +59,25 @@ def solve_eagerly(
     covers: Mapping[Any, Covers] | None = None,
     progress: bool = False,
 ) -> dict[Hashable, Any]:
-    """Solve every tile and blend.
+    """Solve every tile and blend the results.
 
     Parameters
     ----------
     plan : Plan
         The tiles.
     solve : callable
-        From a tile and its inputs to its kept part, ``(*lead, *extra, t, y, x)`` for
-        each output.
+        Takes a tile and its inputs, and returns the kept part of each output,
+        ``(*lead, *extra, t, y, x)``.
     inputs : dict
         Arrays ``(*extra, t, y, x)`` and maps ``(y, x)``.
     outputs : dict
-        For each output its leading lengths and its dtype.
+        Leading lengths and dtype of each output.
     like : array, shape (*extra, t, y, x) in its leading axes
-        Gives the extra dimensions, and the kind of array (cupy in, cupy out).
+        Sets the extra dimensions, and the array type (cupy in, cupy out).
     covers : dict, optional
-        For inputs on another grid than the plan's.
+        For inputs on other grids than the plan's.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""The lazy way: two layers of tasks on the blocks of dask arrays.
+"""Solve tiles lazily: two layers of tasks on the blocks of dask arrays.
 
-The first layer solves a tile from the blocks that it reads; the second blends
-each block of the output from the tiles that reach into it. A tile is one task
-and an output block another, whatever the halo; map_overlap would need some 25
-per block for a three-dimensional halo, and could not blend.
+The first layer solves each tile from the blocks that it reads. The second blends each
+block of the output from the tiles that overlap it. There is one task per tile and one
+per output block, whatever the halo; map_overlap would need about 25 per block for a
+three-dimensional halo, and could not blend.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ def solve_lazily(
     covers: Mapping[Any, Covers] | None = None,
     chunks: Chunks | None = None,
 ) -> dict[Hashable, da.Array]:
-    """Build the graph that solves every tile and blends; nothing is computed.
+    """Build the graph that solves and blends the tiles; nothing is computed.
 
     Parameters
     ----------
     plan : Plan
         The tiles.
     solve : callable
-        From a tile and its inputs to its kept part, ``(*lead, *extra, t, y, x)`` for
-        each output.
+        Takes a tile and its inputs, and returns the kept part of each output,
+        ``(*lead, *extra, t, y, x)``.
     inputs : dict
         Dask or numpy arrays ``(*extra, t, y, x)`` and maps ``(y, x)``.
     outputs : dict
-        For each output its leading lengths and its dtype.
+        Leading lengths and dtype of each output.
     like : array, shape (*extra, t, y, x)
-        Gives the kind of array, and its chunks to the outputs: one if it is in memory.
+        Sets the array type and the chunks of the outputs (one chunk if it is in memory).
     token : object
-        What the solve depends on, for names that are equal when results are.
+        Everything that the result depends on besides the inputs, for the names of tasks.
     covers : dict, optional
-        For inputs on another grid than the plan's.
+        For inputs on other grids than the plan's.
     chunks : tuple of tuple of int, optional
-        Chunks of the outputs along (time, y, x), if they are not those of ``like``.
+        Chunks of the outputs along (time, y, x). Default: those of ``like``.
 
     Returns
     -------
     dict of dask.array.Array, each ``(*lead, *extra, t, y, x)``
     """
     covers = covers or {}
-    if not isinstance(like, da.Array):  # in memory, and a mask or another field is not
+    if not isinstance(like, da.Array):  # in memory, while other inputs are lazy
         like = da.from_array(like, chunks=-1)
     # Fields take the chunks of the first, so that a tile reads the same blocks of each.
     sources = {
@@ -80,7 +80,7 @@ def solve_lazily(
     whole = (*like.chunks[:-3], *(chunks or like.chunks[-3:]))
     name = "xinverse-" + tokenize(token, plan, kinds, roles, whole)
     solved = "solve-" + name
-    # As tasks of their own, solver and plan reach a worker once and not with every tile.
+    # As separate tasks, solver and plan are sent to a worker once and not with each tile.
     shared: dict[Any, Any] = {
         "how-" + name: Task("how-" + name, _same, _Held(solve)),
         "plan-" + name: Task("plan-" + name, _same, _Held(plan)),
@@ -94,7 +94,7 @@ def solve_lazily(
             key = (solved, *extra, *index)
             keys = List(*(block.references(index, extra) for block in blocks.values()))
             tasks[key] = Task(key, _solve_tile, how, tiles, reading, keys)
-    arrays: list[Any] = list(sources.values())  # dask's collection protocol carries no types
+    arrays: list[Any] = list(sources.values())  # dask's collection protocol has no types
     first = HighLevelGraph.from_collections(solved, tasks, dependencies=arrays)
     return {
         key: _blend_layer(plan, first, name, key, lead, whole, like, dtype)
@@ -104,7 +104,7 @@ def solve_lazily(
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """An object in which dask looks for no keys."""
+    """An object that dask does not search for keys."""
 
     held: Any
 
@@ -114,7 +114,7 @@ def _same(one: _Held) -> Any:
 
 
 def _as_dask(array: Any, like: da.Array | None) -> da.Array:
-    """A map, or a field on another grid, in its own blocks; a field in those of ``like``."""
+    """Return a map, or a field on another grid, in its own blocks; others in ``like``'s."""
     own = array.ndim == 2 or like is None
     if isinstance(array, da.Array):
         return array if own else array.rechunk(like.chunks)  # type: ignore[union-attr]
@@ -123,15 +123,14 @@ def _as_dask(array: Any, like: da.Array | None) -> da.Array:
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    """What a tile takes of its blocks.
+    """What a tile reads from its blocks.
 
     Attributes
     ----------
     index : tuple of int
         Position of the tile in the plan.
     cuts : dict to list
-        For each input and along each of its axes, what to take of each block that is
-        read: two ends, or an array of numbers where the tile wraps.
+        For each input and axis, the range to read from each block, as two ends.
     """
 
     index: Index
@@ -149,11 +148,11 @@ class _Blocks:
         self.along = [_axis_reading(axis, lengths, way) for axis, lengths, way in axes]
 
     def cuts(self, index: Index) -> list[list[Any]]:
-        """What to take of each block along each axis."""
+        """Ranges to read from each block along each axis."""
         return [axis[k][0] for axis, k in zip(self.along, index[self.first :], strict=True)]
 
     def references(self, index: Index, extra: tuple[int, ...]) -> Any:
-        """References to the blocks, nested as they lie."""
+        """References to the blocks, nested by axis."""
         numbers = [axis[k][1] for axis, k in zip(self.along, index[self.first :], strict=True)]
         return _nest(numbers, (self.name, *(extra if self.first == 0 else ())))
 
@@ -167,19 +166,19 @@ def _nest(numbers: Sequence[list[int]], key: tuple[Any, ...]) -> Any:
 def _axis_reading(
     axis: AxisPlan, lengths: tuple[int, ...], way: Cover | None
 ) -> list[tuple[list[Any], list[int]]]:
-    """For each tile of an axis, what to take of which blocks, in the tile's order."""
+    """For each tile of an axis, the ranges to read and their blocks, in the tile's order."""
     edges = np.cumsum([0, *lengths])
     readings: list[tuple[list[Any], list[int]]] = []
     for k in range(axis.count):
         cells = axis.read(k) if way is None else way.read(axis.start(k), axis.length)
         owner = np.searchsorted(edges, cells, side="right") - 1
-        # A block may be read twice, where a tile goes round the globe.
+        # A tile that wraps may read a block twice.
         breaks = np.flatnonzero(np.diff(cells) != 1) + 1
         parts = np.unique(np.concatenate([[0], breaks, np.flatnonzero(np.diff(owner)) + 1]))
         cuts: list[Any] = []
         used: list[int] = []
         for begin, end in pairwise([*parts.tolist(), len(cells)]):
-            if begin == end:  # the tile has no cell of the source: an empty part of a block
+            if begin == end:  # no cell of the source in the tile: read an empty range
                 cuts.append((0, 0))
                 used.append(0)
                 continue
@@ -192,10 +191,10 @@ def _axis_reading(
 
 
 def _join(blocks: Any, cuts: list[list[Any]], depth: int) -> Any:
-    """Cut each block and lay the parts end to end.
+    """Cut each block and concatenate the parts.
 
-    Blocks are cut first: joining whole blocks took six times the time and twice the
-    memory where a chunk holds one day of the globe.
+    Blocks are cut first: concatenating whole blocks took six times as long and twice the
+    memory for chunks of one day of the globe.
     """
     if not cuts:
         return blocks
@@ -207,7 +206,7 @@ def _join(blocks: Any, cuts: list[list[Any]], depth: int) -> Any:
 
 
 def _take(nested: Any, depth: int, first: int, last: int) -> Any:
-    """Cells of the axis ``-depth``, of every block of a nest."""
+    """Cut every block of a nested list along the axis ``-depth``."""
     if isinstance(nested, list):
         return [_take(one, depth, first, last) for one in nested]
     return nested[(..., slice(first, last), *[slice(None)] * (depth - 1))]
@@ -229,7 +228,7 @@ def _blend_layer(
     like: da.Array,
     dtype: np.dtype[Any],
 ) -> da.Array:
-    """The output of one key, one chunk for each element of its leading axes."""
+    """The output of one key, with one chunk per element of its leading axes."""
     solved, blended = "solve-" + name, "-".join(("blend", *map(str, key), name))
     ends = [_ends(lengths) for lengths in chunks[-3:]]
     reaching = [
@@ -261,20 +260,20 @@ def _ends(lengths: tuple[int, ...]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class _Blending:
-    """Which block of which output is blended, and from which tiles.
+    """Blend of one output block: its place and its tiles.
 
     Attributes
     ----------
     key : tuple
-        The output.
+        Key of the output.
     member : tuple of int
-        Position along its leading axes.
+        Position along the leading axes.
     region : tuple of (int, int)
         First and last-plus-one cell along (time, y, x).
     lengths : tuple of int
-        Lengths of the block along the leading and the extra dimensions.
+        Lengths of the block along the leading and extra dimensions.
     dtype : str
-        Of the result.
+        Dtype of the result.
     tiles : list of tuple of int
         Positions in the plan.
     """
@@ -289,7 +288,7 @@ class _Blending:
 
 def _blend_block(plan: Plan, blending: _Blending, tiles: list[Any]) -> Any:
     shape = (*blending.lengths, *(last - first for first, last in blending.region))
-    if not tiles:  # a chunk of no length
+    if not tiles:  # an empty chunk
         return np.zeros(shape, blending.dtype)
     pick = tuple(slice(k, k + 1) for k in blending.member)
     found = [tile[blending.key][pick] for tile in tiles]

@@ -1,4 +1,4 @@
-"""Patches to learn from: boxes drawn at random and read one by one from where the data lie."""
+"""Patches to train on: boxes drawn at random and read one by one."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Region:
     shape : tuple of int
         Cells along (time, y, x).
     y, truth, background : callable
-        Values of a box: observations (NaN where there is none), what the estimate
-        is compared with (NaN where it is not known), first guess.
+        Read the values of a box: observations (NaN in gaps), truth (NaN if unknown), first
+        guess.
     withheld : callable or None
-        Which observations of a box are kept from the network and compared with instead.
+        Reads which observations of a box are withheld from the network, to be compared with.
     sea : ndarray of bool, shape (ny, nx)
         Where the field is wanted.
     level, scale : float
-        What a value is normalised by: ``(value - level) / scale``.
+        Values are normalised as ``(value - level) / scale``.
     noise : float
         Standard deviation of the observations' noise.
     split : int
-        First time step that is kept from training, to validate with.
+        First time step of the validation.
     """
 
     shape: tuple[int, int, int]
@@ -53,7 +53,7 @@ class Region:
     split: int
 
     def cut(self, box: Box) -> dict[str, np.ndarray]:
-        """Read one box: its parts as in a `Batch`, normalised."""
+        """Read one box: the parts of a `Batch`, normalised."""
         sea = np.broadcast_to(self.sea[box[1:]], tuple(s.stop - s.start for s in box))
         y, truth, background = (
             self._normalised(read(box)) for read in (self.y, self.truth, self.background)
@@ -78,25 +78,25 @@ class Region:
 
 
 class PatchSampler:
-    """Boxes of several regions, each step's drawn by its own generator.
+    """Boxes of several regions; each step has its own random generator.
 
     Parameters
     ----------
     regions : sequence of Region
-        Each as likely as the other.
+        All with the same probability.
     window : int
         Time steps of a box.
     patch : tuple of int
-        Cells along (y, x), at most; the smallest region may have fewer.
+        Cells along (y, x), limited to those of the smallest region.
     batch : int
         Boxes of a step.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------
     GridError
-        If a region has no room for a window before its split, or after it.
+        A region is shorter than a window before or after its split.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class PatchSampler:
             if before < window or 0 < after < window:
                 raise GridError(
                     f"Field {number} has {before} time steps to train with and {after} to "
-                    f"validate with, and the window has {window}. Give a longer series, a "
+                    f"validate with, and the window has {window}. Use a longer series, a "
                     "shorter window, or another validation=."
                 )
         self.regions, self.window, self.batch, self.seed = list(regions), window, batch, seed
@@ -122,12 +122,12 @@ class PatchSampler:
         )
 
     def at(self, step: int) -> dict[str, np.ndarray]:
-        """The boxes of a step, stacked: a function of its number alone."""
+        """Draw the boxes of a step, stacked: a function of its number alone."""
         rng = np.random.default_rng((self.seed, 0, step))
         return self._stack([self._draw(rng, validation=False) for _ in range(self.batch)])
 
     def validation(self, count: int) -> list[dict[str, np.ndarray]]:
-        """Batches of boxes behind the splits, always the same ones."""
+        """Draw batches from behind the splits, always the same ones."""
         if all(region.split >= region.shape[0] for region in self.regions):
             return []
         rng = np.random.default_rng((self.seed, 1))
@@ -152,8 +152,8 @@ class PatchSampler:
             if cut["counted"].any():
                 return cut
         raise DataError(
-            f"{ATTEMPTS} patches of {sides} cells (time, y, x) drawn at random held nothing to "
-            "compare an estimate with, or almost no sea. Give a larger patch=, more data, or a "
+            f"{ATTEMPTS} random patches of {sides} cells (time, y, x) had no values to compare "
+            "an estimate with, or almost no sea. Use a larger patch=, more data, or pass a "
             "mask= of the sea."
         )
 

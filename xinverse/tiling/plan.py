@@ -1,11 +1,9 @@
-"""How a grid is cut into tiles: pure geometry, no arrays, no dask.
+"""Cut a grid into tiles: geometry only, without arrays or dask.
 
-A tile is a core and a halo: what is kept and what surrounds it. The cores of an
-axis part it; a tile is solved on core and halo, and what is joined to its
-neighbours is the core and the ``ramp`` around it, the half of the halo that is
-nearest. All tiles of an axis have one length: at the edges of the grid, where
-there is nothing to put in a halo, a tile is shifted inward; on a periodic axis
-its halo wraps.
+A tile is a core with a halo around it. The cores partition the axis. Each tile is
+solved on core and halo; its core and the ``ramp`` around it (the inner half of the
+halo) are blended with the neighbours. All tiles of an axis have the same length: at
+the edges of the grid they are shifted inward, and on a periodic axis the halo wraps.
 """
 
 from __future__ import annotations
@@ -30,14 +28,14 @@ Index = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: which cells it is solved on, and which part of it is kept.
+    """One tile: the cells that it is solved on, and the part that is kept.
 
     Parameters
     ----------
     index : tuple of int
         Position in the plan, along (time, y, x).
     start : tuple of int
-        First cell along each axis; negative where the halo wraps.
+        First cell along each axis; negative if the halo wraps.
     read : tuple of ndarray
         Cells of the grid along each axis.
     keep : tuple of slice
@@ -59,7 +57,7 @@ class Plan:
     axes : tuple of AxisPlan
         Along (time, y, x).
     reason : str
-        Why the tiles are what they are, in words.
+        Explanation of the tile sizes.
     """
 
     axes: tuple[AxisPlan, AxisPlan, AxisPlan]
@@ -67,13 +65,13 @@ class Plan:
 
     @property
     def counts(self) -> Index:
-        """Tiles along (time, y, x)."""
+        """Number of tiles along (time, y, x)."""
         t, y, x = self.axes
         return t.count, y.count, x.count
 
     @property
     def shape(self) -> Index:
-        """Cells of every tile along (time, y, x), halo included."""
+        """Cells per tile along (time, y, x), halo included."""
         t, y, x = self.axes
         return t.length, y.length, x.length
 
@@ -84,12 +82,12 @@ class Plan:
 
     @property
     def overhead(self) -> float:
-        """Cells solved for each cell of the grid; 1 where there is one tile."""
+        """Number of cells solved per cell of the grid; 1 for one tile."""
         solved = self.size * float(np.prod(self.shape))
         return solved / float(np.prod([a.size for a in self.axes]))
 
     def tile(self, index: Index) -> Tile:
-        """The tile at a position along (time, y, x).
+        """Return the tile at a position along (time, y, x).
 
         Parameters
         ----------
@@ -99,7 +97,7 @@ class Plan:
         Returns
         -------
         Tile
-            Its cells and what is kept of them.
+            Its cells and kept part.
         """
         pairs = list(zip(self.axes, index, strict=True))
         start = tuple(a.start(k) for a, k in pairs)
@@ -108,7 +106,7 @@ class Plan:
         return Tile(index, start, read, keep)  # type: ignore[arg-type]  # three of each
 
     def indices(self) -> Iterator[Index]:
-        """The positions of all tiles, time slowest.
+        """Positions of all tiles, time slowest.
 
         Returns
         -------
@@ -129,7 +127,7 @@ class Plan:
         return map(self.tile, self.indices())
 
     def misfit(self, chunks: tuple[tuple[int, ...], ...]) -> float:
-        """How often a chunk is read, on average, for tiles that do not line up with it.
+        """How often a chunk is read, on average.
 
         Parameters
         ----------
@@ -139,7 +137,7 @@ class Plan:
         Returns
         -------
         float
-            1 where every chunk feeds one tile.
+            1 if every chunk feeds one tile.
         """
         touched = 1.0
         for axis, lengths in zip(self.axes, chunks, strict=True):
@@ -168,14 +166,14 @@ class Plan:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure where not given.
+            Axes to draw on. Default: a new figure.
         **kwargs
-            Of `xinverse.plot.plan`.
+            Options of `xinverse.plot.plan`.
 
         Returns
         -------
         matplotlib.axes.Axes
-            What was drawn on.
+            The axes.
         """
         from xinverse.plot import plan as draw
 
@@ -197,25 +195,25 @@ def plan(
     shape : tuple of int
         Cells of the grid along (time, y, x).
     tile : tuple of int
-        Longest core along each axis. The cores of an axis are made as equal as
-        whole cells allow, so that no tile at an edge is left with a sliver.
+        Longest core along each axis. Cores are made as equal as possible, to avoid thin
+        tiles at the edges.
     halo : tuple of int
-        Cells around a core, on each side. Where a core and its halo cover the
-        whole axis, there is one tile and no halo.
+        Cells on each side of a core. An axis that a core and its halo cover gets one
+        tile and no halo.
     periodic : bool
-        Whether x wraps round the globe.
+        Whether x goes round the globe.
     reason : str
-        Shown in the plan.
+        Explanation of the sizes, shown with the plan.
 
     Returns
     -------
     Plan
-        The tiles; it shows itself as text, and ``plan(...).plot()`` draws it.
+        The tiles; shown as text, and drawn by ``plan(...).plot()``.
 
     Raises
     ------
     TileError
-        If a core is empty, a halo negative, or a wrapping halo longer than the axis.
+        If a core is empty, a halo negative, or a periodic halo longer than the axis.
 
     Examples
     --------
@@ -230,15 +228,15 @@ def plan(
     for name, size, core, around in zip(("time", "y", "x"), shape, tile, halo, strict=True):
         if core < 1 or around < 0 or size < 1:
             raise TileError(
-                f"Along {name}: core {core}, halo {around}, axis {size}. A core and an axis "
-                "need at least 1 cell, a halo at least 0."
+                f"Along {name}: core {core}, halo {around}, axis {size}. Expected at least 1 "
+                "cell in core and axis, and at least 0 in the halo."
             )
         wraps = periodic and name == "x"
         count = -(-size // core)
         if wraps and around > size:
             raise TileError(
-                f"The halo along x, {around} cells, is longer than the axis, {size}: shorten "
-                "the method's length scale or coarsen the grid."
+                f"The halo along x, {around} cells, is longer than the axis, {size}. Shorten "
+                "the method's length scale, or coarsen the grid."
             )
         if not wraps and count > 1 and core + 2 * around >= size:
             count = 1

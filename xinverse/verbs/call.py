@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from math import log
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from xinverse.methods.base import Method
 from xinverse.methods.limits import Limit
 from xinverse.methods.problem import Wanted
 from xinverse.methods.registry import find
-from xinverse.methods.transforms import TRANSFORMS
+from xinverse.methods.transforms import TRANSFORMS, log_level
 from xinverse.options import get_option
 from xinverse.weights import describe
 
@@ -141,7 +140,7 @@ class Call:
             check_choice("transform", transform, TRANSFORMS)
             if is_number(numbers.get("background")):
                 check_number("background", numbers["background"], above=0)
-                numbers["background"] = log(numbers["background"])
+                numbers["background"] = log_level(numbers["background"])
         made = chosen.made(numbers)
         for on, what in ((error, "error"), (members, "members")):
             if on and what not in chosen.gives:

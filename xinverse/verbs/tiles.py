@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from xinverse.errors import TileError
+from xinverse.fields.grid import Grid
 from xinverse.methods.base import Method
 from xinverse.methods.limits import Limit
-from xinverse.methods.problem import Layout
+from xinverse.methods.problem import Layout, Source
 from xinverse.options import get_option
 from xinverse.tiling.plan import Plan, plan
 
@@ -42,7 +44,8 @@ def plan_for(
     budget, grid = get_option("memory_budget"), layout.grid
     per_cell = method.bytes_per_cell * len(layout.variables)
     # The part of a tile that is kept goes half way into its halo.
-    least = tuple(2 * cells for cells in limit.halo(grid)) if limit else (0, 0, 0)
+    reach = [limit.halo(grid) if limit else (0, 0, 0), *map(_cell_of(grid), layout.sources)]
+    least = tuple(2 * max(cells) for cells in zip(*reach, strict=True))
     if isinstance(tile, Plan):
         sizes = tuple(a.size for a in tile.axes)
         if sizes != grid.shape:
@@ -58,9 +61,9 @@ def plan_for(
         short = [a.count > 1 and a.halo < n for a, n in zip(tile.axes, least, strict=True)]
         if any(short):
             raise TileError(
-                f"max_distance= and max_gap= need halos of {least} cells along (time, y, x), "
-                f"and the plan has {tuple(a.halo for a in tile.axes)}: leave tile= out, or "
-                "make a plan with longer halos."
+                f"max_distance=, max_gap= or the cells of a source need halos of {least} cells "
+                f"along (time, y, x), and the plan has {tuple(a.halo for a in tile.axes)}: "
+                "leave tile= out, or make a plan with longer halos."
             )
         return _within(budget, tile, per_cell)
     wanted = method.footprint(layout, budget / len(layout.variables))
@@ -84,6 +87,22 @@ def plan_for(
     t, y, x = (max(pair) for pair in zip(wanted.halo, least, strict=True))
     tiles = plan(grid.shape, longest, (t, y, x), periodic=grid.periodic, reason=reason)
     return _within(budget, tiles, per_cell)
+
+
+def _cell_of(grid: Grid) -> Callable[[Source], tuple[int, int, int]]:
+    """Cells of the state along (time, y, x) that one of a source covers, at most."""
+
+    def cells(source: Source) -> tuple[int, int, int]:
+        if not source.own_grid:
+            return 0, 0, 0
+        pairs = ((source.grid.y, grid.y), (source.grid.x, grid.x))
+        y, x = (
+            ceil(float(np.abs(np.diff(there)).max() / np.abs(np.diff(here)).min()))
+            for there, here in pairs
+        )
+        return 0, y, x
+
+    return cells
 
 
 def _within(budget: float, tiles: Plan, bytes_per_cell: float) -> Plan:

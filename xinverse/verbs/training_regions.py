@@ -1,11 +1,12 @@
-"""What a training reads: labelled fields as regions, their background made once."""
+"""Regions that training patches are read from: labelled fields, and backgrounds made once."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import xarray as xr
@@ -13,62 +14,197 @@ import xarray as xr
 from xinverse.errors import DataError, GridError, OptionError
 from xinverse.fields.alignment import check_units
 from xinverse.fields.axes import find_axes
+from xinverse.fields.field import Field
 from xinverse.files import open_lazily, write
 from xinverse.methods.learned import normalisation
+from xinverse.recipe import Recipe
 from xinverse.tiling.patches import Box, Reader, Region
 from xinverse.verbs.call import Call
 from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.job import Job, Observation, prepare
+from xinverse.verbs.training_fields import TrainingFields
 
-__all__ = ["make_region", "shifted"]
+__all__ = ["Example", "make_example", "make_examples", "shifted"]
 
 IN_MEMORY = 256 * 2**20  # bytes of a field above which its background goes to disk
-DAYS_LOOKED_AT = 60  # for level, scale and what stands for the data
+SAMPLED_DAYS = 60  # for level and scale, and for the hash of the data
 TOLERANCE = 1e-5  # of the optimal interpolation, as learned methods solve it
 BLOCK = (3, 12, 12)  # cells along (time, y, x) that are withheld together
 
 
-def shifted(
-    truth: xr.DataArray | None,
-    seen: xr.DataArray,
-    shift: int,
-    shifts: int,
-    dims: Mapping[str, Hashable] | None = None,
-) -> xr.DataArray:
-    """The truth seen through gaps and errors of other dates, the same distance apart."""
-    if truth is None or not shift:
-        return seen
-    time = find_axes(seen, dims).time
+class Example(NamedTuple):
+    """One field to learn from.
+
+    Attributes
+    ----------
+    field : Field
+        Labels and grid of the observations.
+    region : Region
+        Reads patches of it.
+    token : str
+        Hash of some of the data, by which a checkpoint recognises them.
+    """
+
+    field: Field
+    region: Region
+    token: str
+
+
+def make_examples(
+    fields: TrainingFields, recipe: Recipe, cache: Path, *, progress: bool
+) -> list[Example]:
+    """Prepare every field, once for each shift of the gaps.
+
+    Parameters
+    ----------
+    fields : TrainingFields
+        The fields.
+    recipe : Recipe
+        With its loss.
+    cache : Path
+        Where the backgrounds of lazy fields are stored.
+    progress : bool
+        Show bars.
+    """
+    examples = []
+    for number, one in enumerate(fields.each()):
+        for shift in range(one.mask_shifts + 1):
+            examples.append(
+                make_example(
+                    shifted(one, shift),
+                    recipe,
+                    seed=recipe.seed + number,
+                    store=cache / f"background-{number}-{shift}.zarr",
+                    progress=progress,
+                )
+            )
+    return examples
+
+
+def shifted(fields: TrainingFields, shift: int) -> TrainingFields:
+    """Observe a truth with the gaps and errors of other dates.
+
+    Parameters
+    ----------
+    fields : TrainingFields
+        One field.
+    shift : int
+        Which of the ``mask_shifts``, evenly spaced over the series; 0 for none.
+    """
+    if fields.truth is None or not shift:
+        return fields
+    (truth,), (seen,) = cast(Any, (fields.truth, fields.observations))
+    time = find_axes(seen, fields.dims).time
     truth, seen = _lazy(truth), _lazy(seen)
-    moved = shift * seen.sizes[time] // (shifts + 1)
+    moved = shift * seen.sizes[time] // (fields.mask_shifts + 1)
     errors = (seen - truth).roll({time: moved}, roll_coords=False)
-    return (truth + errors).rename(seen.name).assign_attrs(seen.attrs)
+    observations = (truth + errors).rename(seen.name).assign_attrs(seen.attrs)
+    return replace(fields, observations=observations, background=None)
 
 
-def make_region(
-    truth: xr.DataArray | None,
-    seen: xr.DataArray,
-    background: xr.DataArray | None,
-    *,
-    scales: Mapping[str, Any],
-    mask: Any,
-    dims: Mapping[str, Hashable] | None,
-    hide: float,
-    seed: int,
-    validation: float,
-    store: Path,
-    progress: bool,
-) -> tuple[Job, Region, str]:
-    """One field to learn from, nothing of it read but some days."""
-    given, seen = seen, _lazy(seen)
+def make_example(
+    fields: TrainingFields, recipe: Recipe, *, seed: int, store: Path, progress: bool
+) -> Example:
+    """Prepare one field; only a sample of its days is read.
+
+    Parameters
+    ----------
+    fields : TrainingFields
+        One field.
+    recipe : Recipe
+        With its loss.
+    seed : int
+        Seed of the withheld blocks.
+    store : Path
+        Where its background is stored if the field is lazy.
+    progress : bool
+        Show bars.
+
+    Raises
+    ------
+    AxesError, GridError, MaskError, DataError, UnitsError, OptionError
+        The labels or the values are not what training needs.
+    """
+    (given,) = cast(Any, fields.observations)
+    truth = None if fields.truth is None else cast(Any, fields.truth)[0]
+    background: Any = None if fields.background is None else cast(Any, fields.background)[0]
+    options: dict[str, Any] = {**recipe.scales, "noise": fields.noise, "tolerance": TOLERANCE}
+    job = _prepared(_lazy(given), fields, options)
+    field, seen = job.field, job.field.template
+    for what, other in (("truth", truth), ("background", background)):
+        if other is not None:
+            check_units(seen, other)
+            _check_grid(what, seen, other)
+    kept, hidden = seen, None
+    if recipe.loss == "self-supervised":
+        hidden = _hidden(seen, field.dims, fields.withheld, seed)
+        kept = seen.where(~hidden)
+    first = background
+    if first is None:
+        options |= {"mask": fields.mask, "dims": fields.dims}
+        first = _interpolated(kept, options, store, progress)
+    elif first.chunks is not None:
+        first = _stored(lambda: background, store, progress)
+    # With y and x ascending, as a tile is solved.
+    turn = {
+        d: slice(None, None, -1)
+        for d, c in ((field.axes.y, field.grid.y), (field.axes.x, field.grid.x))
+        if c[0] > c[-1]
+    }
+    # Without decoding, a store is read directly and not through dask.
+    plain = given.dtype.kind == "f" and given.attrs == seen.attrs
+    y = given if plain else seen
+    parts = {"y": y, "truth": truth, "background": first, "withheld": hidden}
+    read = {
+        what: _reader(da.isel(turn), field.dims) for what, da in parts.items() if da is not None
+    }
+    times = field.grid.shape[0]
+    days = np.unique(np.linspace(0, times - 1, SAMPLED_DAYS).astype(int))
+    sample = y.transpose(*field.dims).isel({field.axes.time: days}).to_numpy()
+    sea = (
+        np.ones(field.grid.shape[1:], bool)
+        if job.sea is None
+        else np.asarray(job.sea).astype(bool)
+    )
+    noise_option = cast("float | None", fields.noise)
+    whole = slice(None)
+    level, scale, noise = normalisation(
+        sample, field.grid.cut(days, whole, whole), sea, noise_option
+    )
+    first_days = {
+        what: other.transpose(*field.dims).isel({field.axes.time: days[:1]}).to_numpy()
+        for what, other in (("truth", truth), ("background", background))
+        if other is not None
+    }
+    if truth is not None and not np.isfinite(first_days["truth"][:, sea]).any():
+        raise DataError(
+            f"The truth {truth.name!r} is NaN everywhere in the sea on its first day. Give "
+            "complete fields, or leave truth= out to learn from observations alone."
+        )
+    region = Region(
+        shape=field.grid.shape,
+        y=read["y"],
+        truth=read.get("truth", read["y"]),
+        background=read["background"],
+        withheld=read.get("withheld"),
+        sea=sea[tuple(turn.get(d, slice(None)) for d in field.dims[1:])],
+        level=level,
+        scale=scale,
+        noise=noise,
+        split=times - round(fields.validation * times),
+    )
+    return Example(field, region, _token(field, sample, sea, first_days))
+
+
+def _prepared(seen: xr.DataArray, fields: TrainingFields, options: Mapping[str, Any]) -> Job:
+    """Find axes, grid and mask, and require a regular grid without other dimensions."""
     ds = seen.coords.to_dataset()
-    options = {**scales, "tolerance": TOLERANCE}
-    call = Call.of("train", ds, "oi", options, mask=mask, dims=dims)
+    call = Call.of("train", ds, "oi", options, mask=fields.mask, dims=fields.dims)
     job = prepare(call, ds, [seen], [Observation(seen.name, seen)])
     field = job.field
     if field.extra:
         raise OptionError(
-            f"{seen.name!r} has the dimensions {field.extra} beside time, y and x. Give one "
+            f"{seen.name!r} has the dimensions {field.extra} besides time, y and x. Give one "
             "field for each of their elements, in a list."
         )
     if not field.grid.regular_space or not field.grid.regular_time:
@@ -76,85 +212,28 @@ def make_region(
             f"{seen.name!r} is not on a regular grid, which the convolutions of learned "
             "methods need. Interpolate it to one first."
         )
-    seen = field.template
-    for what, other in (("truth", truth), ("background", background)):
-        if other is not None:
-            check_units(seen, other)
-            _check_grid(what, seen, other)
-    kept, hidden = seen, None
-    if hide:
-        hidden = _hidden(seen, field.dims, hide, seed)
-        kept = seen.where(~hidden)
-    first = background
-    if first is None:
-        first = _interpolated(kept, mask, dims, scales, store, progress)
-    elif first.chunks is not None:
-        given_first = first
-        first = _stored(lambda: given_first, store, progress)
-    # As a tile is solved: with y and x ascending.
-    turn = {
-        d: slice(None, None, -1)
-        for d, c in ((field.axes.y, field.grid.y), (field.axes.x, field.grid.x))
-        if c[0] > c[-1]
-    }
-    # As it was given, a store is read without dask; packed values have to be unpacked first.
-    plain = given.dtype.kind == "f" and given.attrs == seen.attrs
-    y = given if plain else seen
-    parts = {"y": y, "truth": truth, "background": first, "withheld": hidden}
-    read = {
-        what: _reader(da.isel(turn), field.dims) for what, da in parts.items() if da is not None
-    }
-    days = np.unique(np.linspace(0, field.grid.shape[0] - 1, DAYS_LOOKED_AT).astype(int))
-    sample = y.transpose(*field.dims).isel({field.axes.time: days}).to_numpy()
-    sea = (
-        np.ones(field.grid.shape[1:], bool)
-        if job.sea is None
-        else np.asarray(job.sea).astype(bool)
-    )
-    turned = sea[tuple(turn.get(d, slice(None)) for d in field.dims[1:])]
-    whole = slice(None)
-    level, scale, noise = normalisation(
-        sample, field.grid.cut(days, whole, whole), sea, scales["noise"]
-    )
+    return job
+
+
+def _token(
+    field: Field, sample: np.ndarray, sea: np.ndarray, first_days: Mapping[str, np.ndarray]
+) -> str:
     token = hashlib.sha256(sample.tobytes())
     for coordinate in (field.grid.time, field.grid.y, field.grid.x):
         token.update(coordinate.tobytes())
     token.update(np.packbits(sea).tobytes())
-    first_days = {
-        what: other.transpose(*field.dims).isel({field.axes.time: days[:1]}).to_numpy()
-        for what, other in (("truth", truth), ("background", background))
-        if other is not None
-    }
     for what, day in first_days.items():
         token.update(what.encode() + day.tobytes())
-    if truth is not None and not np.isfinite(first_days["truth"][:, sea]).any():
-        raise DataError(
-            f"The truth {truth.name!r} is NaN everywhere in the sea on its first day. Give "
-            "complete fields, or leave truth= out to learn from observations alone."
-        )
-    shape = field.grid.shape
-    region = Region(
-        shape=shape,
-        y=read["y"],
-        truth=read.get("truth", read["y"]),
-        background=read["background"],
-        withheld=read.get("withheld"),
-        sea=turned,
-        level=level,
-        scale=scale,
-        noise=noise,
-        split=shape[0] - round(validation * shape[0]),
-    )
-    return job, region, token.hexdigest()[:16]
+    return token.hexdigest()[:16]
 
 
 def _lazy(da: xr.DataArray) -> xr.DataArray:
-    """With dask, where the whole would take too much memory."""
+    """Chunk a field that would take too much memory."""
     return da.chunk("auto") if da.chunks is None and da.nbytes > IN_MEMORY else da
 
 
 def _reader(da: xr.DataArray, dims: Sequence[Hashable]) -> Reader:
-    """Reads boxes: from memory, from dask, or straight from a store that was opened so."""
+    """Read boxes from memory, through dask, or directly from an open store."""
     variable = da.variable.transpose(*dims)
 
     def read(box: Box) -> np.ndarray:
@@ -166,7 +245,7 @@ def _reader(da: xr.DataArray, dims: Sequence[Hashable]) -> Reader:
 def _hidden(
     seen: xr.DataArray, dims: Sequence[Hashable], share: float, seed: int
 ) -> xr.DataArray:
-    """Which blocks of cells are withheld, as lazy as the field."""
+    """Blocks of cells that are withheld; lazy if the field is."""
     rng = np.random.default_rng((seed, 2))
     sizes = [seen.sizes[d] for d in dims]
     blocks = xr.DataArray(
@@ -184,15 +263,8 @@ def _hidden(
 
 
 def _interpolated(
-    kept: xr.DataArray,
-    mask: Any,
-    dims: Mapping[str, Hashable] | None,
-    scales: Mapping[str, Any],
-    store: Path,
-    progress: bool,
+    kept: xr.DataArray, options: Mapping[str, Any], store: Path, progress: bool
 ) -> xr.DataArray:
-    options: dict[str, Any] = {**scales, "mask": mask, "dims": dims, "tolerance": TOLERANCE}
-
     def fill(**shown: bool) -> xr.DataArray:
         # One variable in, no error asked for.
         return cast(xr.DataArray, interpolate(kept, "oi", **options, **shown))
@@ -214,7 +286,7 @@ def _check_grid(what: str, seen: xr.DataArray, other: xr.DataArray) -> None:
     if set(other.dims) != set(seen.dims):
         raise GridError(
             f"The {what} has the dimensions {other.dims} and the observations {seen.dims}: "
-            "expected the same ones."
+            "expected the same. Transpose or select first."
         )
     try:
         xr.align(seen, other, join="exact", copy=False)

@@ -2,8 +2,8 @@
 
 ===============  ==============================================================
 `cards`          the model card of every registered name
-`fetch`          a registered name's file, downloaded where it is absent
-`describe`       from a user's ``weights=`` to a `WeightsRef`, nothing read
+`fetch`          the file of a registered name, downloaded if it is absent
+`describe`       a `WeightsRef` from a user's ``weights=``, without reading tensors
 `fitting`        which registered weights fit a field
 `read_card`      the card in a file's header
 `load_tensors`   the tensors of a file

@@ -1,4 +1,4 @@
-"""The model card: what a set of weights was trained for, and whether a field is that."""
+"""The model card: what weights were trained for, and whether a field fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from xinverse.errors import UnitsError, WeightsError
-from xinverse.weights.fit import (
+from xinverse.weights.field_checks import (
     Labelled,
     check_space,
     check_time,
@@ -26,7 +26,7 @@ PAIR = 2
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a set of weights is, for what it may be used, and how it was made.
+    """Description of a set of weights: what it was trained for, and how.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class ModelCard:
     Raises
     ------
     WeightsError
-        Where a value is of the wrong kind or cannot be written as JSON.
+        A value is of the wrong kind or cannot be written as JSON.
     """
 
     name: str
@@ -79,11 +79,11 @@ class ModelCard:
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the kinds and bring lists and numbers to one form."""
+        """Check the types, and convert lists and numbers to one form."""
         for key in ("name", "method", "summary", "units", "training", "licence", "command"):
             self._expect(key, isinstance(getattr(self, key), str), "a string")
         self._expect("name", bool(self.name), "a name that is not empty")
-        # Read from JSON, these may be anything, whatever the annotations say.
+        # Values read from JSON may be of any type.
         variables: object = self.variables
         self._expect(
             "variables",
@@ -109,7 +109,7 @@ class ModelCard:
         whole = _is_number(self.window) and self.window == int(self.window) > 0
         self._expect("window", whole, "a whole number of steps above 0")
 
-        # One form whatever was passed, so that a card read back equals the card written.
+        # Convert to one form, so that a card read back equals the card written.
         low, high = self.grid_spacing_km
         object.__setattr__(self, "variables", tuple(self.variables))
         object.__setattr__(self, "grid_spacing_km", (float(low), float(high)))
@@ -164,7 +164,7 @@ class ModelCard:
         Raises
         ------
         WeightsError
-            Where `values` is no dictionary, or where a key is missing or unknown.
+            `values` is not a dictionary, or a key is missing or unknown.
         """
         if not isinstance(values, dict):
             raise WeightsError(
@@ -191,12 +191,12 @@ class ModelCard:
         Parameters
         ----------
         text : str
-            What `to_json` wrote.
+            As written by `to_json`.
 
         Raises
         ------
         WeightsError
-            Where the text is not JSON, or where a key is missing or unknown.
+            The text is not JSON, or a key is missing or unknown.
         """
         try:
             values = json.loads(text)
@@ -205,10 +205,10 @@ class ModelCard:
         return cls.from_dict(values)
 
     def check(self, grid: Grid, da: Labelled) -> None:
-        """Raise unless the weights were trained for such a field on such a grid.
+        """Require a field and a grid like those of the training.
 
-        The variable is known by ``attrs["standard_name"]`` where there is one,
-        else by its name.
+        The variable is identified by ``attrs["standard_name"]``, or by its name if it has
+        none.
 
         Parameters
         ----------
@@ -220,18 +220,18 @@ class ModelCard:
         Raises
         ------
         WeightsError
-            Where the variable, the grid spacing or the time step is another one,
-            or where the grid is not regular.
+            The variable, the grid spacing or the time step is another one, or the grid is
+            not regular.
         UnitsError
-            Where the units are missing or are other ones.
+            The units are missing or different.
         """
-        check_variable(self, da)
-        check_units(self, da)
-        check_space(self, grid)
-        check_time(self, grid)
+        check_variable(self.name, self.variables, da)
+        check_units(self.name, self.units, da)
+        check_space(self.name, self.grid_spacing_km, grid)
+        check_time(self.name, self.time_step_days, grid)
 
     def fits(self, grid: Grid, da: Labelled) -> str | None:
-        """Say why the weights do not fit a field, or None where they do.
+        """Reason why the weights do not fit a field, or None if they fit.
 
         Parameters
         ----------
@@ -243,7 +243,7 @@ class ModelCard:
         Returns
         -------
         str or None
-            The text of the error that `check` raises; None where it raises none.
+            The text of the error that `check` raises, if it raises one.
         """
         try:
             self.check(grid, da)

@@ -1,4 +1,4 @@
-"""Checkpoints of other programs: tensors by name, and never the code in them."""
+"""Read the tensors of other programs' checkpoints, without running code from them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKPOINTS", "read_checkpoint"]
 
-# How the names of torch's own files end.
+# Suffixes of torch's own files.
 CHECKPOINTS = (".ckpt", ".pt", ".pth")
 
-# How torch names what it refuses to build.
+# How torch names an object that it refuses to build.
 REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -29,8 +29,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     Parameters
     ----------
     path : path-like
-        What ``torch.save`` wrote: a ``state_dict``, or a dictionary that holds
-        one as ``"state_dict"``, as Lightning's checkpoints do.
+        File written by ``torch.save``: a ``state_dict``, or a dictionary that holds one
+        under ``"state_dict"``, as Lightning's checkpoints do.
 
     Returns
     -------
@@ -39,8 +39,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     Raises
     ------
     WeightsError
-        There is no such file, it is no checkpoint, it holds no state, or it
-        holds objects that only the running of code would build.
+        If the file does not exist, is not a checkpoint, holds no state, or holds objects
+        that can only be built by running code.
     """
     import torch
 
@@ -58,14 +58,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(
             f"{str(path)!r} holds {_words(state)}; expected a state_dict (tensors by name), or "
-            "a dictionary that holds one under the key 'state_dict'. Write one with "
+            "a dictionary with one under the key 'state_dict'. Write one with "
             "torch.save(network.state_dict(), path)."
         )
     odd = [str(name) for name, value in state.items() if not isinstance(value, torch.Tensor)]
     if odd:
         raise WeightsError(
-            f"{str(path)!r} is no state_dict: {_names(odd)} {'is' if len(odd) == 1 else 'are'} "
-            f"no tensor, and its keys are {_names(list(map(str, state)))}. Expected tensors by "
+            f"{str(path)!r} is not a state_dict: its values include {_names(odd)}, not "
+            f"tensors; its keys are {_names(list(map(str, state)))}. Expected tensors by "
             "name, or a dictionary that holds them under the key 'state_dict'."
         )
     return {str(name): value for name, value in state.items()}
@@ -74,15 +74,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 def _refusal(path: Path, reason: Exception) -> WeightsError:
     if refused := REFUSED.search(str(reason)):
         return WeightsError(
-            f"{str(path)!r} holds Python objects beside tensors ({refused[1]}), "
-            "which only the running of code from the file would build; xinverse never does. "
-            "With the program that wrote it, and if you trust it, write its tensors alone: "
-            "torch.save(network.state_dict(), path)."
+            f"{str(path)!r} holds Python objects as well as tensors ({refused[1]}). They can "
+            "only be built by running code from the file, which xinverse never does. If you "
+            "trust the file, load it with the program that wrote it, and save only its "
+            "tensors: torch.save(network.state_dict(), path)."
         )
     return WeightsError(
         f"{str(path)!r} cannot be read as a torch checkpoint: it is damaged, or of another "
-        "kind. Expected the tensors of torch.save(network.state_dict(), path), or what "
-        "Lightning writes. Copy it again, or write it anew."
+        "kind. Expected a file written by torch.save(network.state_dict(), path) or by "
+        "Lightning. Copy or write it again."
     )
 
 

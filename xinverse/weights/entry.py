@@ -1,4 +1,4 @@
-"""One line of the registry: a name, its file, the file's sha256 and its model card."""
+"""An entry of the registry: a name, its file, the file's SHA-256 and its model card."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Entry:
     name : str
         The registered name.
     file : str
-        The file's name, without a folder.
+        The file name, without a folder.
     sha256 : str
-        The file's sha256, 64 lower-case hexadecimal digits.
+        SHA-256 of the file, 64 lower-case hexadecimal digits.
     bundled : bool
         Whether the file comes with the package.
     default : bool
-        Whether these are the weights that the method takes when it is told none.
+        Whether these are the default weights of the method.
     card : ModelCard
-        A copy of the file's card, so that it is known without the file.
+        A copy of the file's card, readable without the file.
 
     Raises
     ------
     WeightsError
-        Where the file's name holds a folder, or the sha256 is not one.
+        If the file name holds a folder, or the SHA-256 is malformed.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Entry:
     card: ModelCard
 
     def __post_init__(self) -> None:
-        """Refuse a file name that leads out of the folder, and a sha256 that is none."""
+        """Check the file name and the SHA-256; refuse a name that leaves the folder."""
         if not PLAIN_FILE.fullmatch(self.file):
             raise WeightsError(
                 f"Registry entry {self.name!r}: the file is {self.file!r}; expected a plain "
@@ -57,7 +57,7 @@ class Entry:
             )
         if not SHA256.fullmatch(self.sha256):
             raise WeightsError(
-                f"Registry entry {self.name!r}: the sha256 is {self.sha256!r}; expected 64 "
+                f"Registry entry {self.name!r}: the SHA-256 is {self.sha256!r}; expected 64 "
                 "lower-case hexadecimal digits."
             )
 
@@ -75,7 +75,7 @@ class Entry:
         Raises
         ------
         WeightsError
-            Where a key is missing or unknown, or a value is not what it should be.
+            If a key is missing or unknown, or a value is invalid.
         """
         if set(values) != KEYS:
             raise WeightsError(

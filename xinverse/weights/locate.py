@@ -1,11 +1,11 @@
-"""From a registry entry to a verified file: package, shared folders, cache, server.
+"""Find and verify the file of a registry entry: package, shared folders, cache, server.
 
 ==========================  ====================================================
 environment variable        meaning
 ==========================  ====================================================
-``XINVERSE_WEIGHTS_PATH``   shared folders, separated as in ``PATH``; only read
-``XINVERSE_CACHE_DIR``      where downloads are kept (else the user's cache)
-``XINVERSE_WEIGHTS_URL``    where to download from; none unless it is set
+``XINVERSE_WEIGHTS_PATH``   shared folders, separated as in ``PATH``; read-only
+``XINVERSE_CACHE_DIR``      where downloads are kept. Default: the user's cache
+``XINVERSE_WEIGHTS_URL``    where to download from. Default: no download
 ==========================  ====================================================
 """
 
@@ -28,31 +28,31 @@ ENV_URL = "XINVERSE_WEIGHTS_URL"
 CHUNK = 1 << 16  # bytes
 SCHEMES = ("https://", "http://", "doi:")
 
-# Files whose sha256 this process knows: (path, inode, date, size) -> sha256.
+# SHA-256 of files already hashed by this process: (path, inode, date, size) -> sha256.
 _known: dict[tuple[str, int, int, int], str] = {}
-# One download at a time in a process; between processes the last rename wins.
+# One download at a time per process; between processes the last rename wins.
 _download_lock = threading.Lock()
 
 
 def bundled_folder(package: Path | None = None) -> Path:
-    """Return the folder of the weights that come with the package.
+    """Return the folder of the bundled weights.
 
     Parameters
     ----------
     package : pathlib.Path, optional
-        The folder that holds ``registry.json``; by default this package's.
+        The folder that holds ``registry.json``. Default: that of the installed package.
     """
     return (package or Path(__file__).parent) / "bundled"
 
 
 def shared_folders() -> list[Path]:
-    """Return the shared folders of ``XINVERSE_WEIGHTS_PATH``, in the order of the search."""
+    """Return the shared folders of ``XINVERSE_WEIGHTS_PATH``, in search order."""
     folders = os.environ.get(ENV_PATH, "").split(os.pathsep)
     return [Path(folder).expanduser() for folder in folders if folder]
 
 
 def cache_folder() -> Path:
-    """Return the folder of the downloads, ``XINVERSE_CACHE_DIR`` or the user's cache."""
+    """Return the download folder: ``XINVERSE_CACHE_DIR``, or the user's cache."""
     chosen = os.environ.get(ENV_CACHE)
     if chosen:
         return Path(chosen).expanduser()
@@ -62,30 +62,29 @@ def cache_folder() -> Path:
 
 
 def locate(entry: Entry, package: Path | None = None, progress: bool = False) -> Path:
-    """Find the file of an entry, download it where it is nowhere, and verify its sha256.
+    """Find the file of an entry, download it if it is absent, and verify its SHA-256.
 
     Parameters
     ----------
     entry : Entry
-        What to find.
+        The entry.
     package : pathlib.Path, optional
-        The folder that holds ``registry.json``; by default this package's.
+        The folder that holds ``registry.json``. Default: that of the installed package.
     progress : bool, default False
-        Whether to show a progress bar while downloading (needs tqdm).
+        Whether to show a progress bar while downloading.
 
     Returns
     -------
     pathlib.Path
-        A file whose sha256 is the registered one.
+        A file with the registered SHA-256.
 
     Raises
     ------
     HashError
-        Where the file that was found or downloaded is not the registered one.
-        A bad file is removed from the cache, and never from another folder.
+        If the file found or downloaded does not have the registered SHA-256. A bad file
+        is removed from the cache, but from no other folder.
     DownloadError
-        Where the file is nowhere and could not be downloaded. Nothing is left
-        in the cache.
+        If the file is absent and could not be downloaded. The cache is unchanged.
     """
     folders = [bundled_folder(package)] if entry.bundled else []
     for folder in folders + shared_folders():
@@ -120,10 +119,10 @@ def _refuse_other(path: Path, entry: Entry) -> None:
     found = _known_sha256(path)
     if found != entry.sha256:
         raise HashError(
-            f"The weight file {str(path)!r} of {entry.name!r} has the sha256 {found}; the "
-            f"registered one is {entry.sha256}. The file is damaged or is of another version: "
-            f"put the right one there, or take its folder out of {ENV_PATH}; where it came "
-            "with the package, install xinverse again."
+            f"The weight file {str(path)!r} of {entry.name!r} has the sha256 {found}; expected "
+            f"the registered {entry.sha256}. The file is damaged or of another version: "
+            f"replace it, remove its folder from {ENV_PATH}, or, if it came with the package, "
+            "install xinverse again."
         )
 
 
@@ -132,7 +131,7 @@ def _replace_damaged(entry: Entry, path: Path, progress: bool) -> None:
     try:
         _download(entry, path, progress)
     except (DownloadError, HashError) as reason:
-        # Another process may have put a good file there meanwhile.
+        # Another process may have written a good file in the meantime.
         if _is_good(path, entry):
             return
         try:
@@ -142,22 +141,22 @@ def _replace_damaged(entry: Entry, path: Path, progress: bool) -> None:
             fate = f"It could not be removed ({refused}); remove it"
         raise HashError(
             f"The cached weight file {str(path)!r} of {entry.name!r} was damaged: its sha256 "
-            f"is {found}, the registered one {entry.sha256}. {fate}; a new one could not be "
-            f"had: {reason}"
+            f"is {found}, expected the registered {entry.sha256}. {fate}; a new copy could not "
+            f"be downloaded: {reason}"
         ) from reason
 
 
 def _download(entry: Entry, path: Path, progress: bool) -> None:
-    """Download to a folder of its own inside the cache, verify, then move into place."""
+    """Download to a temporary folder in the cache, verify, then move into place."""
     url = _url(entry)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-")
     except OSError as reason:
         raise DownloadError(
-            f"The weights {entry.name!r} cannot be downloaded, because the cache folder "
-            f"{str(path.parent)!r} cannot be written ({reason}). Set {ENV_CACHE} to a folder "
-            f"that can be written, or {ENV_PATH} to one that holds {entry.file!r}."
+            f"The weights {entry.name!r} cannot be downloaded: the cache folder "
+            f"{str(path.parent)!r} is not writable ({reason}). Set {ENV_CACHE} to a writable "
+            f"folder, or {ENV_PATH} to one that holds {entry.file!r}."
         ) from reason
     with folder as name:
         fresh = Path(name) / entry.file
@@ -169,16 +168,16 @@ def _download(entry: Entry, path: Path, progress: bool) -> None:
         except (OSError, ValueError) as reason:  # requests' errors are OSErrors
             raise DownloadError(
                 f"The weights {entry.name!r} could not be downloaded from {url!r}: {reason}. "
-                f"Nothing was left in the cache. {_otherwise(entry)}"
+                f"The cache is unchanged. {_otherwise(entry)}"
             ) from reason
         found = file_sha256(fresh)
         if found != entry.sha256:
             raise HashError(
-                f"What was downloaded from {url!r} is not the weights {entry.name!r}: it has "
+                f"The file downloaded from {url!r} is not the weights {entry.name!r}: it has "
                 f"{fresh.stat().st_size} bytes and the sha256 {found}, "
                 f"expected {entry.sha256}. "
-                "The transfer was cut short, or the server holds another version. Nothing was "
-                f"left in the cache. Try again. {_otherwise(entry)}"
+                "The transfer was incomplete, or the server has another version. The cache is "
+                f"unchanged. Try again. {_otherwise(entry)}"
             )
         try:
             os.replace(fresh, path)
@@ -194,19 +193,20 @@ def _url(entry: Entry) -> str:
     if not base:
         raise DownloadError(
             f"The weights {entry.name!r} (file {entry.file!r}) are not on this machine, and "
-            f"{ENV_URL} is not set, so there is nowhere to download them from. Set {ENV_URL} "
-            f"to the address of the folder that serves the weight files. {_otherwise(entry)}"
+            f"{ENV_URL} is not set. Set it to the address of the folder that serves the weight "
+            f"files. {_otherwise(entry)}"
         )
     if not base.startswith(SCHEMES):
         raise DownloadError(
             f"{ENV_URL} is {base!r}; expected an address that starts with "
-            f"{', '.join(SCHEMES)}. For a folder of this machine set {ENV_PATH} instead."
+            f"{', '.join(SCHEMES)}. For a local folder set {ENV_PATH} instead."
         )
     return f"{base.rstrip('/')}/{entry.file}"
 
 
 def _otherwise(entry: Entry) -> str:
     return (
-        f"Or put {entry.file!r} into a folder named in {ENV_PATH}, fetch it where there is a "
-        f'network with xinverse.fetch("{entry.name}"), or pass the path of a file as weights=.'
+        f"Or put {entry.file!r} into a folder of {ENV_PATH}, run "
+        f'xinverse.fetch("{entry.name}") on a machine with a network, or pass '
+        "the path of a file as weights=."
     )

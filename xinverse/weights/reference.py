@@ -1,4 +1,4 @@
-"""A promise of weights: known and checked at the call, read where the tile is solved."""
+"""A reference to weights: checked at the call, read where a tile is solved."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["WeightsRef"]
 
-# A lru_cache alone lets two threads read the same file; the lock lets one.
+# Without the lock, two threads could read the same file.
 _load_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class WeightsRef:
-    """Weights that are described but not yet read; small, and safe to pickle.
+    """Weights that are described but not yet read; small, and picklable.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ class WeightsRef:
     card : ModelCard
         The model card.
     token : str
-        What stands for the content in the keys of tasks and in caches: the
-        file's sha256 for registered weights, the sha256 of the header (which
-        holds the sha256 of the rest of the file) for a user's file.
+        Identifies the content in task keys and caches: the file's SHA-256 for
+        registered weights, and for a user's file the SHA-256 of the header, which
+        holds the SHA-256 of the rest of the file.
     entry : Entry or None
         The registry's entry; None for a user's file.
     package : pathlib.Path or None
-        The folder of the registry; None for the installed package's, wherever
-        that is on the machine that loads.
+        The folder of the registry; None for that of the package installed on the
+        machine that loads.
     """
 
     name_or_path: str
@@ -51,11 +51,11 @@ class WeightsRef:
 
     @property
     def sha256(self) -> str | None:
-        """The file's sha256 where it is registered; None for a user's file."""
+        """SHA-256 of a registered file; None for a user's file."""
         return None if self.entry is None else self.entry.sha256
 
     def path(self, progress: bool = False) -> Path:
-        """Find the file on this machine, and download it where it is registered but absent.
+        """Find the file on this machine; download a registered one if it is absent.
 
         Parameters
         ----------
@@ -77,14 +77,13 @@ class WeightsRef:
         Returns
         -------
         dict of str to torch.Tensor
-            On the CPU. The tensors are shared by all who load these weights in
-            this process: copy them (``load_state_dict`` does) and do not change
-            them in place.
+            On the CPU, and shared within the process: copy them (``load_state_dict``
+            does) instead of changing them in place.
 
         Raises
         ------
         WeightsError
-            Where a user's file is gone, or is no longer the one described.
+            If a user's file no longer exists, or has changed since it was described.
         HashError, DownloadError
             As `path`.
         """
@@ -92,7 +91,7 @@ class WeightsRef:
             return dict(_load(self))
 
     def __hash__(self) -> int:
-        """Hash of the token, which stands for the content."""
+        """Hash of the token."""
         return hash(self.token)
 
 

@@ -1,4 +1,4 @@
-"""Put a trained file into the package: copy it to ``bundled/`` and register it.
+"""Bundle a trained file with the package: copy it to ``bundled/`` and register it.
 
 ``python -m xinverse.weights.register FILE --name NAME [--default]``
 """
@@ -27,21 +27,20 @@ def register(
     default: bool = False,
     package: Path | None = None,
 ) -> Entry:
-    """Copy a trained file into the package and write its entry into the registry.
+    """Copy a trained file into the package and add its entry to the registry.
 
-    An entry of this name is replaced.
+    An existing entry of this name is replaced.
 
     Parameters
     ----------
     file : path-like
         A file written by `xinverse.weights.save`.
     name : str
-        The name to register it under; the file becomes ``bundled/NAME.safetensors``.
+        The registered name; the file becomes ``bundled/NAME.safetensors``.
     default : bool, default False
-        Whether the method takes these weights when it is told none. Another
-        default of the same method ceases to be one.
+        Make these the default weights of the method, instead of any others.
     package : pathlib.Path, optional
-        The folder that holds ``registry.json``; by default the installed package's.
+        The folder that holds ``registry.json``. Default: that of the installed package.
 
     Returns
     -------
@@ -51,10 +50,10 @@ def register(
     Raises
     ------
     WeightsError
-        Where the file is absent, damaged or without a card, or where the name
-        cannot name a file.
+        If the file is absent, damaged or without a card, or the name is not a valid file
+        name.
     """
-    load_tensors(file)  # a damaged file must not be bundled
+    load_tensors(file)  # checks that the file is not damaged
     card = replace(read_card(file), name=name)
     entries = dict(WeightsRegistry.read(package).entries)
     if default:
@@ -66,7 +65,7 @@ def register(
 
     target = bundled_folder(package) / entry.file
     target.parent.mkdir(exist_ok=True)
-    # The file first: an entry without its file would be worse than a file without an entry.
+    # The file first: a file without an entry is harmless, an entry without a file is not.
     atomic_write(target, Path(file).read_bytes())
     text = json.dumps(
         {key: entries[key].to_dict() for key in sorted(entries)}, indent=2, ensure_ascii=False
@@ -81,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the process.
+        Default: those of the process.
     """
     parser = argparse.ArgumentParser(
         prog="python -m xinverse.weights.register",

@@ -1,4 +1,4 @@
-"""The registered weights: what there is, and from a user's ``weights=`` to a promise."""
+"""The registered weights, and the reference for a user's ``weights=``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xinverse.errors import OptionError, UnknownNameError, WeightsError
 from xinverse.weights.card import ModelCard
 from xinverse.weights.entry import Entry
-from xinverse.weights.fit import Labelled
+from xinverse.weights.field_checks import Labelled
 from xinverse.weights.locate import locate
 from xinverse.weights.reference import WeightsRef
 from xinverse.weights.store import read_header
@@ -32,15 +32,15 @@ class WeightsRegistry:
     Parameters
     ----------
     entries : iterable of Entry
-        The entries, each name once.
+        The entries, with unique names.
     package : pathlib.Path, optional
-        The folder whose ``bundled/`` holds the bundled files; by default the
-        installed package's.
+        The folder whose ``bundled/`` holds the bundled files. Default: that of the
+        installed package.
 
     Raises
     ------
     WeightsError
-        Where a name is there twice, or a method has two defaults.
+        If a name is repeated, or a method has two defaults.
     """
 
     def __init__(self, entries: Iterable[Entry], package: Path | None = None) -> None:
@@ -68,7 +68,7 @@ class WeightsRegistry:
         Parameters
         ----------
         package : pathlib.Path, optional
-            The folder that holds it; by default the installed package's.
+            The folder that holds it. Default: that of the installed package.
         """
         folder = package or Path(__file__).parent
         values = json.loads((folder / REGISTRY_FILE).read_text(encoding="utf-8"))
@@ -79,56 +79,50 @@ class WeightsRegistry:
         return {name: entry.card for name, entry in self.entries.items()}
 
     def fetch(self, name: str, progress: bool = False) -> Path:
-        """Find registered weights on this machine, downloading them where they are absent.
+        """Find registered weights on this machine; download them if they are absent.
 
-        Searched in this order: the package, the shared folders of
-        ``XINVERSE_WEIGHTS_PATH`` (which are never written), the cache
-        (``XINVERSE_CACHE_DIR``), the server (``XINVERSE_WEIGHTS_URL``).
+        As `xinverse.weights.registry.fetch`.
 
         Parameters
         ----------
         name : str
             A registered name.
         progress : bool, default False
-            Whether to show a progress bar while downloading (needs tqdm).
+            Whether to show a progress bar while downloading.
 
         Returns
         -------
         pathlib.Path
-            The file; its sha256 is the registered one.
+            The file, with its SHA-256 verified.
 
         Raises
         ------
-        UnknownNameError
-            Where no weights have this name.
-        HashError
-            Where the file found or downloaded is not the registered one.
-        DownloadError
-            Where the file is nowhere and could not be downloaded.
+        UnknownNameError, HashError, DownloadError
+            As `xinverse.weights.registry.fetch`.
         """
         return locate(self._entry(name), self.package, progress)
 
     def describe(self, weights: str | os.PathLike[str] | None, method: str) -> WeightsRef:
-        """From a user's ``weights=`` to a promise, without reading weights or downloading.
+        """Resolve a user's ``weights=``, without reading tensors or downloading.
 
         Parameters
         ----------
         weights : str, path-like or None
-            A registered name, the path of a file, or None for the method's
-            default. Text is a path if it ends in ``.safetensors`` or holds a
-            folder separator, or if it is no registered name and is a file.
+            A registered name, the path of a file, or None for the method's default. A
+            string is a path if it ends in ``.safetensors`` or holds a folder separator,
+            or if it is an existing file and not a registered name.
         method : str
-            The method that asks.
+            The method that uses the weights.
 
         Raises
         ------
         WeightsError
-            Where the method has no default, where the file is absent or unfit,
-            or where the weights are another method's.
+            If the method has no default, the file is absent or invalid, or the weights
+            belong to another method.
         UnknownNameError
-            Where no weights have this name.
+            If no weights have this name.
         OptionError
-            Where `weights` is neither text nor a path.
+            If `weights` is neither a string nor a path.
         """
         if weights is None:
             ref = self._registered(self._default(method))
@@ -152,7 +146,7 @@ class WeightsRegistry:
         return ref
 
     def fitting(self, grid: Grid, da: Labelled) -> dict[str, str | None]:
-        """Say of every registered name why it does not fit a field, or None where it does.
+        """Return for each registered name why it does not fit a field, or None if it fits.
 
         Parameters
         ----------
@@ -191,8 +185,8 @@ class WeightsRegistry:
             raise WeightsError(
                 f"The method {method!r} has no default weights. Pass weights=, a name "
                 f"(registered for it: {self._names(method)}) or the path of a .safetensors "
-                "file such as the save(path) of a model of it writes: xinverse.train and "
-                "xinverse.load_model return one."
+                "file, as written by the save(path) of a model from xinverse.train or "
+                "xinverse.load_model."
             )
         return self._defaults[method]
 
@@ -214,11 +208,11 @@ def cards() -> dict[str, ModelCard]:
 
 
 def fetch(name: str, progress: bool = False) -> Path:
-    """Find registered weights on this machine, downloading them where they are absent.
+    """Find registered weights on this machine; download them if they are absent.
 
-    Searched in this order: the package, the shared folders of
-    ``XINVERSE_WEIGHTS_PATH`` (which are never written), the cache
-    (``XINVERSE_CACHE_DIR``), the server (``XINVERSE_WEIGHTS_URL``).
+    Search order: the package, the shared folders of ``XINVERSE_WEIGHTS_PATH``
+    (read-only), the cache (``XINVERSE_CACHE_DIR``), the server
+    (``XINVERSE_WEIGHTS_URL``).
 
     Parameters
     ----------
@@ -230,18 +224,22 @@ def fetch(name: str, progress: bool = False) -> Path:
     Returns
     -------
     Path
-        The file, its sha256 checked.
+        The file, with its SHA-256 verified.
 
     Raises
     ------
-    UnknownNameError, HashError, DownloadError
-        The name, the content or the way to it.
+    UnknownNameError
+        If no weights have this name.
+    HashError
+        If the file found or downloaded does not have the registered SHA-256.
+    DownloadError
+        If the file is absent and could not be downloaded.
     """
     return installed().fetch(name, progress)
 
 
 def describe(weights: str | os.PathLike[str] | None, method: str) -> WeightsRef:
-    """From a user's ``weights=`` to a promise, without reading weights or downloading.
+    """Resolve a user's ``weights=``, without reading tensors or downloading.
 
     See `WeightsRegistry.describe`.
     """
@@ -249,7 +247,7 @@ def describe(weights: str | os.PathLike[str] | None, method: str) -> WeightsRef:
 
 
 def fitting(grid: Grid, da: Labelled) -> dict[str, str | None]:
-    """Say of every registered name why it does not fit a field, or None where it does.
+    """Return for each registered name why it does not fit a field, or None if it fits.
 
     See `WeightsRegistry.fitting`.
     """

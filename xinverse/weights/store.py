@@ -1,10 +1,10 @@
-"""Weight files: safetensors, with the model card and a digest in the header.
+"""Weight files: safetensors, with the model card and a SHA-256 in the header.
 
 A file is ``8 bytes (little-endian length) | JSON header | tensors``. The header's
-``__metadata__`` holds ``card`` (the model card as JSON) and ``sha256`` (the digest of
-the rest of the header and of the tensors' bytes). The header alone therefore
-stands for the whole file: it can be read without torch, and a changed byte
-anywhere shows on loading. Equal tensors and an equal card give an equal file.
+``__metadata__`` holds ``card`` (the model card as JSON) and ``sha256`` (of the rest of
+the header and the tensors' bytes). The header alone thus identifies the whole file,
+can be read without torch, and reveals any changed byte on loading. Equal tensors and
+an equal card give an equal file.
 """
 
 from __future__ import annotations
@@ -38,26 +38,25 @@ PREFIX = 8
 MAX_HEADER = 100_000_000  # the limit of the safetensors format
 ZIP_MAGIC = b"PK\x03\x04"
 FOREIGN = (
-    "xinverse reads safetensors files that hold a model card. Read a checkpoint of the "
-    "reference 4DVarNet code with xinverse.load_model(path, ...) and write it anew with its "
-    "save; another with torch.load(path, weights_only=True) and xinverse.weights.save(path, "
-    "tensors, card)."
+    "xinverse reads safetensors files that hold a model card. Convert a checkpoint of the "
+    "reference 4DVarNet code with the save of xinverse.load_model(path, ...), and another one "
+    "with torch.load(path, weights_only=True) and xinverse.weights.save(path, tensors, card)."
 )
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a weight file says.
+    """Header of a weight file.
 
     Parameters
     ----------
     card : ModelCard
         The model card.
     digest : str
-        sha256 of `layout` followed by the tensors' bytes, as written at saving.
+        SHA-256 of `layout` followed by the tensors' bytes, as written by `save`.
     token : str
-        sha256 of the header's bytes; through `digest` it stands for the whole
-        file, and does not depend on the file's place or date.
+        SHA-256 of the header's bytes. Through `digest` it identifies the whole file,
+        whatever its path and date.
     layout : bytes
         The header's JSON without the digest.
     """
@@ -69,7 +68,7 @@ class Header:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """sha256 of a whole file, in hexadecimal.
+    """Return the SHA-256 of a file, in hexadecimal.
 
     Parameters
     ----------
@@ -81,14 +80,14 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file completely or not at all.
 
     Parameters
     ----------
     path : path-like
-        The file; one that is there is replaced in one step.
+        The file; an existing one is replaced in one step.
     content : bytes
-        What to write.
+        The bytes to write.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
@@ -103,7 +102,7 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read and check the header of a weight file, without torch and without the tensors.
+    """Read and check the header of a weight file, without torch and the tensors.
 
     Parameters
     ----------
@@ -113,8 +112,8 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     Raises
     ------
     WeightsError
-        Where there is no such file, or where it is truncated, is not a
-        safetensors file, or has no model card.
+        If the file does not exist, is truncated, is not a safetensors file, or has no
+        model card.
     """
     path = Path(path)
     if not path.is_file():
@@ -128,7 +127,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard:
-    """Read the model card of a weight file, without torch and without the tensors.
+    """Read the model card of a weight file, without torch and the tensors.
 
     Parameters
     ----------
@@ -153,7 +152,7 @@ def load_tensors(
     path : path-like
         A file written by `save`.
     token : str, optional
-        The header's token that the file had when it was described.
+        The expected token of the header.
 
     Returns
     -------
@@ -162,16 +161,16 @@ def load_tensors(
     Raises
     ------
     WeightsError
-        As `read_header`, and where the file is no longer the one with `token`.
+        As `read_header`, and if the file's token is not `token`.
     HashError
-        Where the tensors' bytes are not those that were saved.
+        If the tensors' bytes have changed since they were saved.
     """
     path = Path(path)
     header = read_header(path)
     if token is not None and header.token != token:
         raise WeightsError(
-            f"The weight file {str(path)!r} is not the one that was there when the method was "
-            "called. Call the method again to use the new file."
+            f"The weight file {str(path)!r} has changed since the method was called. Expected "
+            "the same file: call the method again to use the new one."
         )
     from safetensors.torch import load
 
@@ -180,8 +179,8 @@ def load_tensors(
     found = _digest(header.layout, content[start:])
     if found != header.digest:
         raise HashError(
-            f"The weight file {str(path)!r} is damaged: its sha256 is {found}, its header says "
-            f"{header.digest}. Copy or train it again."
+            f"The weight file {str(path)!r} is damaged: its sha256 is {found}, expected "
+            f"{header.digest} from its header. Copy or train it again."
         )
     return load(content)
 
@@ -189,14 +188,14 @@ def load_tensors(
 def save(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], card: ModelCard
 ) -> Path:
-    """Write tensors and their model card, whole or not at all.
+    """Write tensors and their model card, completely or not at all.
 
     Parameters
     ----------
     path : path-like
-        The file to write, by custom ``*.safetensors``.
+        The file to write, usually ``*.safetensors``.
     tensors : mapping of str to torch.Tensor
-        Such as a module's ``state_dict()``; on any device.
+        Such as a module's ``state_dict()``, on any device.
     card : ModelCard
         The card of these weights.
 
@@ -207,13 +206,13 @@ def save(
     """
     from safetensors.torch import save as serialise
 
-    # The format refuses tensors that share memory or are not contiguous.
+    # The format requires contiguous tensors that share no memory.
     plain = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
     content = serialise(plain)
     start = PREFIX + int.from_bytes(content[:PREFIX], "little")
     data = content[start:]
-    # The header is written here, not by the library, because that one writes its
-    # metadata in no fixed order: the same weights would give another sha256 each time.
+    # The library writes metadata in random order, so that the same weights would get another
+    # SHA-256 each time. Write a sorted header here.
     header = json.loads(content[PREFIX:start])
     header["__metadata__"] = {"card": card.to_json()}
     header["__metadata__"]["sha256"] = _digest(_encode(header), data)
@@ -248,7 +247,7 @@ def _header_length(prefix: bytes, size: int, path: Path) -> int:
     if PREFIX + length > size:
         raise WeightsError(
             f"The weight file {str(path)!r} is truncated or is not a safetensors file: it has "
-            f"{size} bytes, its header alone should end at {PREFIX + length}. Copy or download "
+            f"{size} bytes, but its header should end at {PREFIX + length}. Copy or download "
             f"it again. {FOREIGN}"
         )
     return length
@@ -270,11 +269,11 @@ def _parse(file: BinaryIO, size: int, path: Path) -> Header:
         ) from reason
     if end != data_size:
         raise WeightsError(
-            f"The weight file {str(path)!r} {what}: its tensors take {end} bytes, it holds "
-            f"{data_size}. Copy or download it again."
+            f"The weight file {str(path)!r} {what}: it holds {data_size} bytes of tensors, "
+            f"expected {end}. Copy or download it again."
         )
     if not isinstance(metadata, dict) or not {"card", "sha256"} <= set(metadata):
-        raise WeightsError(f"{str(path)!r} holds no model card. {FOREIGN}")
+        raise WeightsError(f"{str(path)!r} has no model card. {FOREIGN}")
     try:
         card = ModelCard.from_json(metadata["card"])
     except WeightsError as reason:

@@ -1,4 +1,4 @@
-r"""The direct network: from background and observations to the field, in one pass.
+r"""A U-Net from background and observations to the field, in one pass.
 
 .. math:: \tilde x = x^{(0)} + \mathrm{net}(x^{(0)}, \; y - H x^{(0)}, \; \Omega)
 """
@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xinverse.learning.network import WindowNetwork, check_representation, relative_error
+from xinverse.learning.networks.base import (
+    WindowNetwork,
+    check_representation,
+    relative_error,
+)
 from xinverse.priors.unet import UNet
 from xinverse.solvers.base import Mode
 
@@ -19,9 +23,10 @@ __all__ = ["DirectUNet"]
 
 
 class DirectUNet(WindowNetwork):
-    """Residual U-Net on windows of maps: what is left without cost and solver.
+    """Residual U-Net on windows of maps, without cost or solver.
 
-    It sees the background, the observations' difference from it, and where they are.
+    Its inputs are the background, the observations minus the background, and where the
+    observations are.
 
     Parameters
     ----------
@@ -30,9 +35,10 @@ class DirectUNet(WindowNetwork):
     hidden : int
         Width on the finest grid.
     levels : int
-        How many times the grid is made coarser by two.
+        Number of times that the grid is coarsened by two.
     representation : float, optional
-        As `xinverse.learning.FourDVarNet`: what is noisy is then shown as observed less.
+        As of `xinverse.learning.FourDVarNet`. The coverage of noisy observations is then
+        below one.
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class DirectUNet(WindowNetwork):
         super().__init__()
         check_representation(representation)
         self.net = UNet(3 * window, hidden, levels)
-        # Only the first part, the background's change, is used. Untrained: none.
+        # Start from zero, so that the untrained network returns its background.
         for parameter in self.net.leave.parameters():
             nn.init.zeros_(parameter)
         self.config = {
@@ -70,10 +76,10 @@ class DirectUNet(WindowNetwork):
         *,
         noise: Tensor | None = None,
         sea: Tensor | None = None,
-        steps: int | None = None,  # noqa: ARG002  there are none
+        steps: int | None = None,  # noqa: ARG002  it has no solver
         mode: Mode = "iterate",
     ) -> Tensor:
-        """One pass; see `WindowNetwork`."""
+        """Apply the network once; see `WindowNetwork`."""
         with torch.set_grad_enabled(mode != "iterate" and torch.is_grad_enabled()):
             zero = torch.zeros((), dtype=y.dtype, device=y.device)
             innovation = torch.where(observed, y - background, zero)

@@ -1,4 +1,4 @@
-"""What was understood of a labelled object, for the eyes: text and HTML."""
+"""The summary of a labelled object, as text and HTML."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ NOT_COMPUTED = "lazy, not computed"
 
 @dataclass(eq=False)
 class Summary:
-    """What the package understands of a dataset or a variable.
+    """What the package found in a dataset or a variable.
 
     Parameters
     ----------
     title : str
         The first line.
     axes : Axes or None
-        None where they were not found.
+        None if they were not found.
     grid : Grid or None
-        None where the coordinates cannot be used.
+        None if the coordinates cannot be used.
     land : str or None
-        Where land came from.
+        Source of the land mask.
     observed : dict
-        For each variable on (time, y, x), the share of its sea cells and times that is
-        observed, or None where that is not known without computing.
+        For each variable on (time, y, x), the observed share of its sea cells and times;
+        None if it is not in memory.
     facts : list of (str, list of str)
-        All of it in words: a label and its lines.
+        The summary in words: labels and their lines.
     """
 
     title: str
@@ -71,21 +71,21 @@ class Summary:
 
 
 def summarise(obj: xr.DataArray | xr.Dataset) -> Summary:
-    """Say what is understood of a labelled object.
+    """Describe the axes, grid, land, variables, methods and weights of a labelled object.
 
-    What cannot be understood is said as well, in the words of the error that a verb would
-    raise; nothing is raised, and nothing lazy is computed.
+    Problems are included with the error text that a verb would raise; nothing is raised,
+    and nothing lazy is computed.
 
     Parameters
     ----------
     obj : DataArray or Dataset
-        Anything.
+        Any object.
 
     Returns
     -------
     Summary
     """
-    summary = Summary(f"xinverse, what it understands of this {type(obj).__name__}")
+    summary = Summary(f"xinverse summary of this {type(obj).__name__}")
     try:
         axes, how = explain_axes(obj)
         summary.axes = axes
@@ -176,13 +176,10 @@ def _tell_observed(
 def _share_observed(
     da: xr.DataArray, axes: Axes, grid: Grid, sea: xr.DataArray | None
 ) -> float | None:
-    # xarray's own repr asks this too: a file that was opened without chunks would
-    # otherwise be read as a whole, only to be shown.
-    if not da.variable._in_memory:
+    # A file opened without chunks would be read as a whole, only to be shown.
+    if not _is_in_memory(da):
         return None
     values = to_field(da, axes, grid).data
-    if not isinstance(values, np.ndarray):
-        return None
     observed = np.isfinite(values)
     if sea is None:
         return float(observed.mean())
@@ -190,6 +187,20 @@ def _share_observed(
         return None
     cells = np.asarray(sea.data)
     return float((observed & cells).sum() / (cells.sum() * (observed.size / cells.size)))
+
+
+def _is_in_memory(da: xr.DataArray) -> bool:
+    """Return whether the values are a numpy array, without reading any.
+
+    An empty slice is at the address of the array that it is cut from. From a file, each slice
+    is a new array.
+    """
+    if da.chunks is not None:
+        return False
+    empty = dict.fromkeys(da.dims, slice(0, 0))
+    one, two = da.isel(empty).data, da.isel(empty).data
+    arrays = isinstance(one, np.ndarray) and isinstance(two, np.ndarray)
+    return arrays and one.ctypes.data == two.ctypes.data
 
 
 def _methods() -> list[str]:

@@ -11,7 +11,7 @@ from strategies import Layout, build, layouts
 
 import xinverse.weights.registry
 from xinverse.fields.axes import Axes
-from xinverse.fields.summary import NOT_COMPUTED, Summary, summarise
+from xinverse.summary import NOT_COMPUTED, Summary, summarise
 
 
 class Card:
@@ -63,9 +63,7 @@ def test_what_is_told_of_a_dataset(one_card):
     ]
     assert told["weights"] == ["ssh-test: fits sla"]
     text = repr(summary)
-    assert text.startswith(
-        "xinverse, what it understands of this Dataset\n  axes       time is"
-    )
+    assert text.startswith("xinverse summary of this Dataset\n  axes       time is")
     assert all(len(line) <= 96 for line in text.splitlines())
 
 
@@ -118,7 +116,9 @@ def test_a_file_is_not_read_to_be_shown(tmp_path):
     build(Layout()).drop_encoding().to_netcdf(tmp_path / "field.nc")
     with xr.open_dataset(tmp_path / "field.nc") as ds:
         assert summarise(ds).observed == {"sla": None}
+        assert summarise(ds.isel(time=slice(1, None))).observed == {"sla": None}
         assert summarise(ds.load()).observed["sla"] > 0
+        assert summarise(ds.isel(lat=slice(None, None, -1))).observed["sla"] > 0
 
 
 def test_other_grids_and_times():

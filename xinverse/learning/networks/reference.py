@@ -7,9 +7,8 @@ r"""The network of the reference 4DVarNet code, so that its checkpoints run here
     g_k = \nabla_x \left( \lambda^2 \, \overline{(y - x)^2_\Omega}
         + \overline{(x - \Phi(x))^2} \right)
 
-with means where `VariationalCost` takes sums, and r the root mean square of the
-first gradient. Written from the published description of the network, not from
-its code.
+with means in place of the sums of `VariationalCost`, and r the root mean square of the
+first gradient. Written from the published description of the network, not from its code.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from xinverse.convolution import Convolution
-from xinverse.learning.network import WindowNetwork
+from xinverse.learning.networks.base import WindowNetwork
 from xinverse.learning.variational_net import VariationalNet
 from xinverse.operators.base import Operator
 from xinverse.operators.mask import Mask
@@ -54,8 +53,8 @@ class BilinearAutoencoder(ProjectionPrior):
     quadratic : bool
         Square :math:`C_{21} h` rather than multiply it by :math:`C_{22} h`.
     factor : int
-        Averaging before, and bilinear interpolation after; 1 for none. A side
-        that it does not divide is padded by repeating the edge.
+        Factor of the averaging before and the bilinear interpolation after; 1 for none.
+        Sides that are not multiples of it are padded by repeating the edge.
     """
 
     def __init__(self, channels: int, hidden: int, quadratic: bool, factor: int) -> None:
@@ -64,7 +63,7 @@ class BilinearAutoencoder(ProjectionPrior):
         self.conv_hidden = Convolution(hidden, hidden)
         self.bilin_1 = Convolution(hidden, hidden)
         self.bilin_21 = Convolution(hidden, hidden)
-        self.bilin_22 = Convolution(hidden, hidden)  # there even where it is not used
+        self.bilin_22 = Convolution(hidden, hidden)  # in checkpoints even if unused
         self.conv_out = Convolution(2 * hidden, channels)
         self.quadratic, self.factor = quadratic, factor
 
@@ -80,12 +79,12 @@ class BilinearAutoencoder(ProjectionPrior):
 
 
 class MeanCost(VariationalCost):
-    r"""The variational cost with means for sums.
+    r"""The variational cost with means in place of sums.
 
     .. math:: \frac{\lambda_1}{|\Omega|} \| y - x \|^2_\Omega + \frac{\lambda_2}{n} U(x)
 
-    Its gradient at a cell therefore falls as the patch grows. The means are over
-    each sample of the batch; without any observation the first term is zero.
+    Its gradient at a cell decreases as the patch grows. The means are over each sample of
+    the batch. Without observations the first term is zero.
     """
 
     def forward(self, x: Tensor, y: Tensor, operator: Operator) -> Tensor:
@@ -129,15 +128,16 @@ class ModulatedDescent(DescentSolver):
     hidden : int
         Width of the LSTM.
     steps : int
-        K. A call that asks for fewer runs the first of them.
+        K. A call with fewer runs the first of them.
     rate : float
         :math:`\gamma`.
     factor : int
-        Averaging before the LSTM, and bilinear interpolation after; 1 for none.
+        Factor of the averaging before the LSTM and the bilinear interpolation after; 1 for
+        none.
     patch : (int, int), optional
-        Cells along (y, x) that the rate was chosen for. Since the gradient of a
-        mean falls as the patch grows, states of another size are given the rate
-        that makes the same step at a cell. That of the state where not given.
+        Cells along (y, x) that the rate was chosen for. The gradient of a mean decreases as
+        the patch grows, so the rate is scaled to make the same step at a cell of a state
+        of another size. Default: the size of the state.
     """
 
     minimises = False
@@ -158,16 +158,16 @@ class ModulatedDescent(DescentSolver):
 
     def begin(
         self,
-        x: Tensor,  # noqa: ARG002  all begin alike
-        operator: Operator,  # noqa: ARG002  whatever is seen of them
+        x: Tensor,  # noqa: ARG002  the start does not depend on it
+        operator: Operator,  # noqa: ARG002  likewise
     ) -> tuple[Tensor | None, Any]:
-        """No root mean square yet, nor hidden state and cell."""
+        """Start without root mean square, hidden state or cell."""
         return None, None
 
     def step(
         self, number: int, x: Tensor, gradient: CostGradient, carried: tuple[Tensor | None, Any]
     ) -> tuple[Tensor, tuple[Tensor | None, Any]]:
-        """What LSTM and gradient make of the state."""
+        """Step of LSTM and gradient, and what the next step needs."""
         size, memory = carried
         slope = gradient.total
         if size is None:
@@ -201,34 +201,34 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
     window : int
         Time steps of a window; the reference's ``dim_in``.
     prior_hidden, solver_hidden : int
-        Widths of prior and LSTM; its two ``dim_hidden``.
+        Widths of prior and LSTM; the reference's two ``dim_hidden``.
     n_step : int
         Iterations K.
     lr_grad : float
         :math:`\gamma`, of the plain gradient.
     lbd : float
-        :math:`\lambda`; the observations weigh its square.
+        :math:`\lambda`; its square is the weight of the observations.
     bilin_quad : bool
         Square one convolution rather than multiply two.
     downsamp, solver_downsamp : int
-        Factors by which prior and LSTM see the state averaged; 1 for none.
+        Factors by which the state is averaged for prior and LSTM; 1 for none.
     patch : (int, int), optional
         Cells along (y, x) of the patches of the training; see `ModulatedDescent`.
     time_weights : sequence of float, optional
-        Weights of a window's days where windows overlap, above zero. By default
-        the reference's triangle, :math:`1 - |2t + 1 - T| / T`.
+        Weights by which the days of overlapping windows are averaged, above zero.
+        Default: the reference's triangle, :math:`1 - |2t + 1 - T| / T`.
 
     Notes
     -----
     The reference takes the mean over observations, and the root mean square of
     the first gradient, over the whole batch, so that a patch's result there
-    depends on the patches beside it. Here both belong to each sample: a batch of
-    one is the reference's to round-off, and a larger batch is several of these. A
-    batch of B in its training makes the gradient B times smaller; to take the same
-    steps with one sample, divide ``lr_grad`` by B.
+    depends on the others of its batch. Here both belong to one sample: a batch of one
+    agrees with the reference to round-off, and a larger batch gives the same for each
+    sample. A batch of B in the reference's training makes the gradient B times smaller;
+    to take the same steps with one sample, divide ``lr_grad`` by B.
 
-    Defaults are those of the reference's configuration ``base.yaml``. Land is to
-    the reference a gap as any other, and so it is here.
+    Defaults are those of the reference's configuration ``base.yaml``. Land is
+    treated as a gap, as in the reference.
 
     Sources: Fablet et al. (2021), doi:10.1029/2021MS002572; Beauchamp et al.
     (2023), doi:10.5194/gmd-16-2119-2023.
@@ -287,8 +287,8 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
         y: Tensor,
         observed: Tensor,
         *,
-        noise: Tensor | None = None,  # noqa: ARG002  the reference knows of none
-        sea: Tensor | None = None,  # noqa: ARG002  land is a gap to it
+        noise: Tensor | None = None,  # noqa: ARG002  not used by the reference
+        sea: Tensor | None = None,  # noqa: ARG002  land is a gap here
         steps: int | None = None,
         mode: Mode = "iterate",
     ) -> Tensor:
@@ -302,7 +302,7 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
             return self.project(x)
 
     def taper(self, like: Tensor) -> Tensor:
-        """Weights of the days of a window where windows overlap."""
+        """Weights by which the days of overlapping windows are averaged."""
         if self.time_weights is not None:
             return torch.tensor(self.time_weights).to(like)
         days = torch.arange(self.window, dtype=torch.float64)
@@ -317,7 +317,7 @@ def _check(
     downsamp: object,
     solver_downsamp: object,
 ) -> None:
-    """Refuse what a configuration may hold and the equations may not."""
+    """Require values for which the equations hold."""
     wholes = {"n_step": n_step, "downsamp": downsamp, "solver_downsamp": solver_downsamp}
     for name, value in wholes.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -330,7 +330,7 @@ def _check(
 
 
 def _coarsened(work: Callable[[Tensor], Tensor], x: Tensor, factor: int) -> Tensor:
-    """Work on block means, and interpolate what comes out back, corner to corner."""
+    """Apply a network to block means, and interpolate the result back, corners aligned."""
     if factor == 1:
         return work(x)
     ny, nx = x.shape[-2:]

@@ -1,0 +1,685 @@
+r"""DINEOF: missing values from truncated EOFs, with a cross-validated number of modes.
+
+.. math:: x \leftarrow 1_\Omega \, y + (1 - 1_\Omega) \, U_P S_P V_P^\top
+
+(Beckers and Rixen 2003, doi:10.1175/1520-0426(2003)020<1839:ECADFF>2.0.CO;2;
+Alvera-Azcárate et al. 2005 and 2009).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from xinverse.errors import DataError, OptionError
+
+__all__ = ["DINEOFResult", "dineof", "mode_error", "withheld_points"]
+
+# Up to this size of the smaller side, an eigenvalue problem is solved as it is.
+DIRECT = 128
+# More modes than are kept make the leading ones of a large matrix converge sooner.
+SPARE = 5
+# Steps of the subspace iteration, at most; from the last modes, one or two are enough.
+SUBSPACE_STEPS = 30
+# Clouds are cut into pieces, so that they lie on several dates.
+PIECES = 20
+
+
+@dataclass(frozen=True)
+class DINEOFResult:
+    r"""What :func:`dineof` finds.
+
+    Attributes
+    ----------
+    state : Tensor
+        The field from the modes, ``(nt, n)``, at all dates and cells, observed
+        or not.
+    error : Tensor
+        Its expected error (standard deviation), ``(nt, n)``, in the units of the
+        field. See the notes of :func:`dineof`.
+    modes : int
+        Number of modes, P.
+    mean : float
+        Mean that was subtracted.
+    singular_values : Tensor
+        ``(P,)``, descending.
+    spatial : Tensor
+        Spatial EOFs, ``(P, n)``, orthonormal over the cells of the decomposition.
+    temporal : Tensor
+        Temporal EOFs, ``(P, nt)``, orthonormal over the dates of the decomposition.
+    explained_variance : Tensor
+        Share of the variance of the filled field, for each mode, ``(P,)``.
+    tested : tuple of int
+        Numbers of modes that were tried.
+    cross_validation : Tensor
+        RMS error at the withheld points for each of them.
+    iterations : tuple of int
+        Iterations for each of them.
+    final_iterations : int
+        Iterations with all observations and P modes.
+    converged : bool
+        Whether the last of them changed the field by less than the tolerance.
+    expected_error : float
+        RMS error at the withheld points with P modes.
+    withheld : int
+        Number of withheld points that were scored.
+    rare_cells, rare_dates : Tensor
+        Boolean, ``(n,)`` and ``(nt,)``: left out of the decomposition, because too
+        little of them was observed.
+    bounded : int
+        Number of values of ``state`` that the bounds of ``margin`` changed.
+    """
+
+    state: Tensor
+    error: Tensor
+    modes: int
+    mean: float
+    singular_values: Tensor
+    spatial: Tensor
+    temporal: Tensor
+    explained_variance: Tensor
+    tested: tuple[int, ...]
+    cross_validation: Tensor
+    iterations: tuple[int, ...]
+    final_iterations: int
+    converged: bool
+    expected_error: float
+    withheld: int
+    rare_cells: Tensor
+    rare_dates: Tensor
+    bounded: int
+
+
+def dineof(
+    values: Tensor,
+    observed: Tensor,
+    *,
+    max_modes: int,
+    min_modes: int = 1,
+    withheld: Tensor | None = None,
+    seed: int = 0,
+    tolerance: float = 1e-3,
+    max_iterations: int = 300,
+    stop_after: int = 3,
+    time: Tensor | None = None,
+    time_filter: tuple[float, int] | None = None,
+    min_observed: float = 0.05,
+    margin: float = 0.1,
+) -> DINEOFResult:
+    r"""Fill a series of maps by the fixed point of its leading EOFs.
+
+    The mean of all observations is subtracted and missing values start at zero.
+    For P = 1, 2, ..., ``max_modes``, the missing values are replaced by
+    the sum of the P leading modes of the filled field until they no longer
+    change. The P with the least error at the withheld points is kept; then the
+    withheld points are put back, and the iteration is repeated with P modes.
+
+    Parameters
+    ----------
+    values : Tensor
+        ``(nt, n)``: dates and cells. Missing values may be anything, such as NaN.
+    observed : Tensor
+        Boolean, ``(nt, n)``.
+    max_modes, min_modes : int
+        Range of the number of modes. Equal numbers set it. Fewer modes than
+        ``min_modes`` are only a step on the way: each number of modes starts from
+        the field of the one before, as the result depends on where it starts.
+    withheld : Tensor, optional
+        Boolean, ``(nt, n)``: observations to withhold for cross-validation.
+        Default: :func:`withheld_points` with ``seed``.
+    seed : int
+        Draws the withheld points.
+    tolerance : float
+        An iteration stops when the missing values change by less than this share
+        (RMS) of the standard deviation of the observations.
+    max_iterations : int
+        Iterations for each number of modes, at most.
+    stop_after : int
+        Stop after so many increases of the cross-validation error in a row.
+    time : Tensor, optional
+        Dates in days, ``(nt,)``, increasing. Required by ``time_filter``.
+    time_filter : tuple of float and int, optional
+        :math:`\alpha` (days squared) and number of steps of a diffusion in time
+        that smooths the temporal covariance, such as ``(0.01, 3)``
+        (Alvera-Azcárate et al. 2009). Default: no filter.
+    min_observed : float
+        Cells observed on less than this share of the dates, and dates with less
+        than this share of the cells, are left out of the decomposition.
+    margin : float
+        What is filled stays within the range of the observations, widened at each
+        end by this share of it. Infinity sets no bounds.
+
+    Returns
+    -------
+    DINEOFResult
+        In float64.
+
+    Raises
+    ------
+    DataError
+        Wrong shapes, observed values that are not finite, or too few observations.
+    OptionError
+        An option that is out of range.
+
+    Notes
+    -----
+    A mode can take any value at a cell with a handful of observations: the fit
+    has as many unknowns as modes, and extrapolates. Such cells and dates are
+    left out of the decomposition (for DINEOF, the usual advice is 5 %), and are
+    then regressed on the modes, with the mean and variance of each mode as prior
+    and the expected error as noise. A date without observations is the mean map, a
+    cell without observations has the mean series, and those with few observations
+    stay within what the modes usually do.
+
+    A mode can also run away on a date that sees little of it, and what it fills
+    there feeds the mode. In the iteration and in the result, what is filled is
+    therefore bounded by the range of the observations, widened by ``margin``.
+
+    ``error`` has three parts, added as variances: the amplitudes of the modes
+    on that date, given the observations of the date; the pattern of the modes
+    in that cell, given the observations of the cell (:func:`mode_error`), with
+    the product of the two; and the expected error, for what the modes do not
+    hold. The first is the error of optimal interpolation with the covariance of
+    the EOFs (Beckers, Barth and Alvera-Azcárate 2006).
+
+    The order of dates or cells does not change the result, beyond rounding.
+    """
+    _check_options(max_modes, min_modes, tolerance, max_iterations, stop_after, min_observed)
+    if not margin >= 0:
+        raise OptionError(f"margin={margin}: expected zero or a positive number.")
+    values, observed = _check_data(values, observed)
+    rare_dates, rare_cells = _rare(observed, min_observed)
+    dates, cells = ~rare_dates, ~rare_cells
+    seen = observed[dates][:, cells]
+    most = min(seen.shape) - 1
+    if min_modes > most:
+        raise OptionError(
+            f"min_modes={min_modes}: {seen.shape[0]} dates of {seen.shape[1]} cells are "
+            f"observed often enough, which is enough for {max(most, 0)} modes. Give fewer "
+            "modes, a smaller min_observed, or a longer series."
+        )
+    held = _check_withheld(withheld, observed, seed)[dates][:, cells] & seen
+    count = int(held.sum())
+    if not 0 < count < int(seen.sum()):
+        raise DataError(
+            f"{count} of {int(seen.sum())} observations are withheld: expected one or more, "
+            "and some left. Give another withheld=."
+        )
+    y = torch.where(seen, values[dates][:, cells], 0.0)
+    mean = float(y.sum() / seen.sum())
+    y = torch.where(seen, y - mean, 0.0)
+    spread = float((y.square().sum() / seen.sum()).sqrt())
+    if spread == 0:
+        raise DataError("All observations are equal: there are no modes to find.")
+    smoother = _time_smoother(time, time_filter, dates)
+    bounds = _bounds(y[seen], margin)
+    iteration = _Iteration(y, smoother, bounds, tolerance * spread, max_iterations)
+
+    choice = _cross_validate(
+        iteration, seen, held, range(min_modes, min(max_modes, most) + 1), stop_after
+    )
+    expected, modes = choice.error, choice.modes
+    iteration.restart()
+    x, final, converged = iteration(torch.where(seen, y, choice.filled), seen, modes)
+    temporal, singular, spatial = iteration.modes_of(x, modes)
+    sign = _signs(spatial)
+    temporal, spatial = temporal * sign[:, None], spatial * sign[:, None]
+
+    # Rarely observed cells and dates, from the modes of the others.
+    anomaly = torch.where(observed, values - mean, 0.0)
+    all_spatial = _embed(spatial, cells)
+    all_temporal = _embed(temporal, dates)
+    noise = max(expected, 1e-9 * spread)
+    patterns, pattern_spread = _regress(
+        anomaly[dates].T, observed[dates].T, temporal.T, (spatial * singular[:, None]).T, noise
+    )
+    amplitudes, amplitude_spread = _regress(
+        anomaly[:, cells],
+        observed[:, cells],
+        spatial.T,
+        (temporal * singular[:, None]).T,
+        noise,
+    )
+    all_spatial[:, rare_cells] = _over(patterns, singular)[rare_cells].T
+    all_temporal[:, rare_dates] = _over(amplitudes, singular)[rare_dates].T
+    free = (all_temporal.T * singular) @ all_spatial
+    state = free.clamp(*bounds)
+    variance = _quadratic(all_spatial.T, amplitude_spread)
+    variance = variance + _quadratic(all_temporal.T, pattern_spread).T
+    both = _over(pattern_spread, singular[:, None] * singular)
+    variance = variance + amplitude_spread.flatten(1) @ both.flatten(1).T
+    return DINEOFResult(
+        state=mean + state,
+        error=(variance + expected**2).sqrt(),
+        modes=modes,
+        mean=mean,
+        singular_values=singular,
+        spatial=all_spatial,
+        temporal=all_temporal,
+        explained_variance=singular.square() / x.square().sum(),
+        tested=tuple(range(1, len(choice.errors) + 1)),
+        cross_validation=torch.tensor(choice.errors, dtype=torch.float64),
+        iterations=tuple(choice.iterations),
+        final_iterations=final,
+        converged=converged,
+        expected_error=expected,
+        withheld=count,
+        rare_cells=rare_cells,
+        rare_dates=rare_dates,
+        bounded=int((state != free).sum()),
+    )
+
+
+def withheld_points(
+    observed: Tensor,
+    *,
+    count: int | None = None,
+    share: float | None = None,
+    seed: int = 0,
+    shape: Literal["points", "clouds"] = "points",
+    sea: Tensor | None = None,
+) -> Tensor:
+    """Choose observations to withhold for cross-validation.
+
+    Parameters
+    ----------
+    observed : Tensor
+        Boolean, ``(nt, *cells)``; ``(nt, ny, nx)`` for clouds.
+    count : int, optional
+        How many, at most half of the observations. Default: the lesser of
+        0.01 N + 40 and 0.03 N of N values, as DINEOF does, and at most a tenth of
+        the observations.
+    share : float, optional
+        Instead of ``count``: a share of the observations.
+    seed : int
+        The same seed gives the same points.
+    shape : {"points", "clouds"}
+        Random observations, or pieces of the gaps of another date, shifted to a
+        random place, so that what is withheld looks like real gaps.
+    sea : Tensor, optional
+        Boolean, ``(ny, nx)``: where a missing value is a gap. Default: cells that
+        are observed at least once.
+
+    Returns
+    -------
+    Tensor
+        Boolean, of the shape of ``observed``.
+
+    Raises
+    ------
+    DataError
+        Too few observations, or no gaps to take clouds from.
+    OptionError
+        Both or wrong ``count`` and ``share``, or an unknown shape.
+    """
+    present = int(observed.sum())
+    if count is not None and share is not None:
+        raise OptionError("Give either count= or share= of the withheld points.")
+    if share is not None:
+        if not 0 < share <= 0.5:
+            raise OptionError(f"share={share}: expected a number above 0, at most 0.5.")
+        count = int(share * present)
+    elif count is None:
+        total = observed.numel()
+        count = int(min(0.01 * total + 40, 0.03 * total, 0.1 * present))
+    elif not 1 <= count <= present // 2:
+        raise OptionError(
+            f"count={count}: expected 1 or more, up to half of the {present} observations."
+        )
+    if count < 1:
+        raise DataError(
+            f"There are {present} observations: too few to withhold any for cross-validation."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    if shape == "points":
+        places = observed.cpu().flatten().nonzero()[:, 0]
+        chosen = places[torch.randperm(present, generator=generator)[:count]]
+        held = torch.zeros(observed.numel(), dtype=torch.bool)
+        held[chosen] = True
+        return held.reshape(observed.shape).to(observed.device)
+    if shape != "clouds":
+        raise OptionError(f"shape={shape!r}: expected 'points' or 'clouds'.")
+    if observed.ndim != 3:
+        raise OptionError(
+            f"shape='clouds': observed has {observed.ndim} dimensions, expected (nt, ny, nx). "
+            "Use shape='points'."
+        )
+    return _clouds(observed.cpu(), sea, count, generator).to(observed.device)
+
+
+def _clouds(
+    observed: Tensor, sea: Tensor | None, count: int, generator: torch.Generator
+) -> Tensor:
+    """Pieces of shifted gaps, each within a circle; half of a date stays, at least."""
+    sea = observed.any(0) if sea is None else sea.cpu()
+    gaps = sea & ~observed
+    if not bool(gaps.any()):
+        raise DataError("The series has no gaps to take clouds from: use shape='points'.")
+    _, ny, nx = observed.shape
+    rows, columns = torch.meshgrid(torch.arange(ny), torch.arange(nx), indexing="ij")
+    held = torch.zeros_like(observed)
+    size = max(count // PIECES, 1)
+
+    def draw(most: int) -> int:
+        return int(torch.randint(most, (1,), generator=generator))
+
+    cloudy, seen = (
+        gaps.flatten(1).any(1).nonzero()[:, 0],
+        observed.flatten(1).any(1).nonzero()[:, 0],
+    )
+    left, failed = count, 0
+    while left > 0 and failed < 100 * PIECES:
+        day = int(seen[draw(len(seen))])
+        gap = gaps[int(cloudy[draw(len(cloudy))])].roll((draw(ny), draw(nx)), (0, 1))
+        patch = gap & observed[day] & ~held[day]
+        room = int(observed[day].sum()) // 2 - int(held[day].sum())
+        wanted = min(size, left, room, int(patch.sum()))
+        if wanted < 1:
+            failed += 1
+            continue
+        places = patch.nonzero()
+        centre = places[draw(len(places))]
+        distance = (rows - centre[0]).square() + (columns - centre[1]).square()
+        nearest = distance[patch].argsort(stable=True)[:wanted]
+        held[day, places[nearest, 0], places[nearest, 1]] = True
+        left -= wanted
+    return held
+
+
+def mode_error(basis: Tensor, scale: Tensor, noise: float, observed: Tensor) -> Tensor:
+    r"""Error covariance of the coefficients of modes, given which values are observed.
+
+    .. math:: A = \left( D^{-2} + E^\top H^\top H E / \sigma^2 \right)^{-1}
+
+    for :math:`y = H E a + \epsilon` with :math:`a \sim N(0, D^2)`: optimal
+    interpolation with the covariance :math:`E D^2 E^\top` of the EOFs (Beckers,
+    Barth and Alvera-Azcárate 2006). :math:`\mathrm{diag}(E A E^\top)` is the error
+    variance of the field.
+
+    Parameters
+    ----------
+    basis : Tensor
+        E, ``(n, P)``.
+    scale : Tensor
+        Standard deviation of each coefficient, the diagonal of D, ``(P,)``.
+    noise : float
+        :math:`\sigma`, above zero.
+    observed : Tensor
+        Boolean, ``(m, n)``: the rows of H, for m cases.
+
+    Returns
+    -------
+    Tensor
+        A, ``(m, P, P)``.
+    """
+    scaled = basis * scale
+    gram = _grams(scaled, observed)
+    identity = torch.eye(len(scale), dtype=basis.dtype, device=basis.device)
+    factor = torch.linalg.cholesky(gram + noise**2 * identity)
+    return noise**2 * scale[:, None] * torch.cholesky_inverse(factor) * scale
+
+
+def _grams(basis: Tensor, observed: Tensor) -> Tensor:
+    """Products of the modes over what is observed, ``(m, P, P)``."""
+    count = basis.shape[1]
+    products = (basis[:, :, None] * basis[:, None, :]).flatten(1)
+    return (observed.to(basis.dtype) @ products).reshape(-1, count, count)
+
+
+def _regress(
+    y: Tensor, observed: Tensor, basis: Tensor, others: Tensor, noise: float
+) -> tuple[Tensor, Tensor]:
+    """Posterior mean ``(m, P)`` and covariance ``(m, P, P)`` of coefficients of modes.
+
+    The prior has the mean and the variance of the coefficients of the decomposition,
+    ``others`` ``(k, P)``. ``y`` is zero where nothing is observed.
+    """
+    usual, scale = others.mean(0), others.std(0, correction=0)
+    covariance = mode_error(basis, scale, noise, observed)
+    right = (y @ basis - _grams(basis, observed) @ usual) / noise**2
+    return usual + (covariance @ right[..., None])[..., 0], covariance
+
+
+def _quadratic(vectors: Tensor, matrices: Tensor) -> Tensor:
+    """Variances of ``vectors`` ``(k, P)`` in ``matrices`` ``(m, P, P)``: ``(m, k)``."""
+    products = (vectors[:, :, None] * vectors[:, None, :]).flatten(1)
+    return (matrices.flatten(1) @ products.T).clamp_min(0)
+
+
+def _embed(modes: Tensor, kept: Tensor) -> Tensor:
+    """Modes ``(P, k)`` among all cells or dates, ``(P, n)``."""
+    full = modes.new_zeros(len(modes), len(kept))
+    full[:, kept] = modes
+    return full
+
+
+def _over(a: Tensor, b: Tensor) -> Tensor:
+    """Divide; zero by zero is zero, as of a mode without variance."""
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)
+
+
+def _signs(spatial: Tensor) -> Tensor:
+    """Signs that make the largest entry of each mode positive."""
+    largest = spatial.gather(1, spatial.abs().argmax(1, keepdim=True))[:, 0]
+    return torch.where(largest < 0, -1.0, 1.0).to(spatial.dtype)
+
+
+@dataclass
+class _Choice:
+    """The best number of modes so far, and the field that it fills."""
+
+    filled: Tensor
+    modes: int = 0
+    error: float = math.inf
+    errors: list[float] = field(default_factory=list)
+    iterations: list[int] = field(default_factory=list)
+
+
+def _cross_validate(
+    iteration: _Iteration, seen: Tensor, held: Tensor, allowed: range, stop_after: int
+) -> _Choice:
+    """Iterate with more and more modes, each from the field of the last."""
+    y, used = iteration.y, seen & ~held
+    x = torch.where(used, y, 0.0)
+    choice = _Choice(x)
+    for modes in range(1, allowed.stop):
+        x, steps, _ = iteration(x, used, modes)
+        error = float((x - y)[held].square().mean().sqrt())
+        choice.errors.append(error)
+        choice.iterations.append(steps)
+        if modes in allowed and error < choice.error:
+            choice.filled, choice.modes, choice.error = x, modes, error
+        last = choice.errors[-stop_after - 1 :]
+        rising = len(last) > stop_after and all(a < b for a, b in pairwise(last))
+        if rising and modes >= allowed.start:
+            break
+    return choice
+
+
+class _Iteration:
+    """The fixed point, and what it remembers from one number of modes to the next."""
+
+    def __init__(
+        self,
+        y: Tensor,
+        smoother: Tensor | None,
+        bounds: tuple[float, float],
+        change: float,
+        most: int,
+    ) -> None:
+        self.y = y
+        self.smoother = smoother
+        self.bounds = bounds
+        self.change = change
+        self.most = most
+        self.basis: Tensor | None = None
+        self.last: Tensor | None = None
+
+    def restart(self) -> None:
+        """Forget the last fill, which was of other missing values."""
+        self.last = None
+
+    def __call__(self, x: Tensor, used: Tensor, modes: int) -> tuple[Tensor, int, bool]:
+        """Fill what is not used; return the field, the iterations, and if they converged."""
+        missing = max(int((~used).sum()), 1)
+        last = torch.zeros_like(x) if self.last is None else self.last
+        steps, converged = 0, False
+        while steps < self.most and not converged:
+            temporal, singular, spatial = self.modes_of(x, modes)
+            fill = ((temporal.T * singular) @ spatial).clamp(*self.bounds)
+            fill = torch.where(used, 0.0, fill)
+            moved = float((fill - last).square().sum() / missing) ** 0.5
+            x, last = torch.where(used, self.y, fill), fill
+            steps += 1
+            converged = moved < self.change
+        self.last = last
+        return x, steps, converged
+
+    def modes_of(self, x: Tensor, modes: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Temporal EOFs ``(P, nt)``, singular values and spatial EOFs ``(P, n)``."""
+        smooth = x if self.smoother is None else self.smoother @ x
+        wide = x.shape[0] <= x.shape[1]
+        matrix = smooth if wide else smooth.T
+        short, singular = self._leading(matrix, modes)
+        temporal = short if wide else _over(smooth @ short, singular)
+        spatial = x.T @ temporal
+        return temporal.T, singular, _over(spatial, spatial.norm(dim=0)).T
+
+    def _leading(self, matrix: Tensor, modes: int) -> tuple[Tensor, Tensor]:
+        """Left singular vectors ``(r, P)`` and values of ``(r, c)``, r the smaller side.
+
+        From the r x r products; where those are many, by subspace iteration from
+        the modes of the last call.
+        """
+        if len(matrix) <= DIRECT or self.basis is None:
+            squares, vectors = torch.linalg.eigh(matrix @ matrix.T)
+            squares, vectors = squares.flip(0), vectors.flip(1)
+            self.basis = vectors
+            return vectors[:, :modes], squares[:modes].clamp_min(0).sqrt()
+        block = min(modes + SPARE, len(matrix))
+        vectors, before = self.basis[:, :block], None
+        for _ in range(SUBSPACE_STEPS):
+            basis = torch.linalg.qr(matrix @ (matrix.T @ vectors))[0]
+            right = matrix.T @ basis
+            squares, turn = torch.linalg.eigh(right.T @ right)
+            squares, vectors = squares.flip(0), basis @ turn.flip(1)
+            power = squares[:modes].sum()
+            if before is not None and bool((power - before).abs() <= 1e-8 * power):
+                break
+            before = power
+        self.basis = torch.cat([vectors, self.basis[:, block:]], 1)
+        return vectors[:, :modes], squares[:modes].clamp_min(0).sqrt()
+
+
+def _time_smoother(
+    time: Tensor | None, time_filter: tuple[float, int] | None, dates: Tensor
+) -> Tensor | None:
+    r"""Diffusion in time, ``(nt, nt)``: :math:`f \leftarrow f + \alpha \, \partial_t^2 f`.
+
+    With no flux through the ends, on dates of any spacing.
+    """
+    if time_filter is None:
+        return None
+    alpha, steps = time_filter
+    if time is None or time.shape != dates.shape:
+        raise OptionError("time_filter= expects time=, one number of days for each date.")
+    days = time.to(torch.float64)[dates]
+    gaps = days.diff()
+    if not bool((gaps > 0).all()):
+        raise DataError("time: expected increasing dates, without repetition.")
+    if not (alpha > 0 and steps >= 1):
+        raise OptionError(
+            f"time_filter={time_filter}: expected a positive number and a number of steps."
+        )
+    widest = float(gaps.min()) ** 2 / 2
+    if alpha > widest:
+        raise OptionError(
+            f"time_filter={time_filter}: the filter is unstable above {widest:.3g}, half the "
+            "square of the shortest time between two dates. Give a smaller number."
+        )
+    edges = torch.cat(
+        [days[:1] - gaps[:1] / 2, (days[1:] + days[:-1]) / 2, days[-1:] + gaps[-1:] / 2]
+    )
+    smoother = torch.eye(len(days), dtype=torch.float64, device=days.device)
+    for _ in range(steps):
+        flux = torch.nn.functional.pad(
+            alpha * smoother.diff(dim=0) / gaps[:, None], (0, 0, 1, 1)
+        )
+        smoother = smoother + flux.diff(dim=0) / edges.diff()[:, None]
+    return smoother
+
+
+def _rare(observed: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Dates ``(nt,)`` and cells ``(n,)`` of which too little is observed.
+
+    Never observed cells do not count in the share of a date. A date that is left
+    out may make a cell rare, and the other way round: repeat until none is.
+    """
+    wanted_cells = observed.any(0)
+    wanted_dates = observed.any(1)
+    while True:
+        inner = observed & wanted_cells & wanted_dates[:, None]
+        cells = wanted_cells & (inner.sum(0) >= share * wanted_dates.sum())
+        dates = wanted_dates & (inner.sum(1) >= share * wanted_cells.sum())
+        if bool((cells == wanted_cells).all() and (dates == wanted_dates).all()):
+            return ~dates, ~cells
+        wanted_cells, wanted_dates = cells, dates
+
+
+def _bounds(y: Tensor, margin: float) -> tuple[float, float]:
+    """Range of the observations, widened by a share of it."""
+    low, high = float(y.min()), float(y.max())
+    widen = margin * (high - low)
+    return low - widen, high + widen
+
+
+def _check_options(
+    max_modes: int,
+    min_modes: int,
+    tolerance: float,
+    max_iterations: int,
+    stop_after: int,
+    min_observed: float,
+) -> None:
+    if not 1 <= min_modes <= max_modes:
+        raise OptionError(
+            f"min_modes={min_modes}, max_modes={max_modes}: expected 1 or more, in this order."
+        )
+    if not tolerance > 0:
+        raise OptionError(f"tolerance={tolerance}: expected a positive number.")
+    if max_iterations < 1 or stop_after < 1:
+        raise OptionError(
+            f"max_iterations={max_iterations}, stop_after={stop_after}: expected 1 or more."
+        )
+    if not 0 <= min_observed < 1:
+        raise OptionError(f"min_observed={min_observed}: expected a share from 0 to below 1.")
+
+
+def _check_data(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    if values.ndim != 2 or values.shape != observed.shape or observed.dtype != torch.bool:
+        raise DataError(
+            f"values {tuple(values.shape)} and observed {tuple(observed.shape)}, "
+            f"{observed.dtype}: expected two of shape (dates, cells), the second of booleans."
+        )
+    values = torch.where(observed, values.detach().to(torch.float64), 0.0)
+    if not bool(torch.isfinite(values).all()):
+        raise DataError("An observed value is not finite. Mark it as missing in observed=.")
+    if not bool(observed.any()):
+        raise DataError("Nothing is observed.")
+    return values, observed
+
+
+def _check_withheld(withheld: Tensor | None, observed: Tensor, seed: int) -> Tensor:
+    if withheld is None:
+        return withheld_points(observed, seed=seed)
+    if withheld.shape != observed.shape or withheld.dtype != torch.bool:
+        raise DataError(
+            f"withheld has the shape {tuple(withheld.shape)}, {withheld.dtype}: expected "
+            f"booleans of the shape {tuple(observed.shape)}."
+        )
+    return withheld & observed

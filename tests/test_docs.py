@@ -135,14 +135,14 @@ def compare(page: Path, promised: Block, block: Block, printed: str) -> None:
 
 @pytest.fixture
 def registries_as_before(monkeypatch):
-    """What a page registers is forgotten after it."""
+    """Undo what a page registers, and keep the methods that are imported on first use."""
     from xinverse.methods.base import METHODS
     from xinverse.operators import OPERATORS
     from xinverse.priors import PRIORS
     from xinverse.solvers import SOLVERS
 
     for registry in (METHODS, OPERATORS, PRIORS, SOLVERS):
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+        monkeypatch.setattr(registry, "_entries", dict(registry))  # imports them all
 
 
 @pytest.mark.usefixtures("registries_as_before")

@@ -9,6 +9,7 @@ import xarray as xr
 
 import xinverse
 from xinverse.constants import KM_PER_DEGREE
+from xinverse.solvers import GaussianPosterior
 
 SHAPE = (4, 6, 7)
 Y, X = 20.0 * np.arange(6), 25.0 * np.arange(7)
@@ -160,6 +161,25 @@ def test_forecast(gaps):
     assert list(found.time.values) == list(np.arange("2020-01-05", "2020-01-08", dtype="M8[D]"))
     H = np.eye(7 * 42)[: 4 * 42]
     is_posterior(found, H, y, dense.covariance(np.arange(7), Y, X), slice(4 * 42, None))
+
+
+@pytest.mark.parametrize("noise", [dense.NOISE, 0.01])
+def test_a_forecast_of_many_complete_maps_is_exact_in_closed_form(noise, monkeypatch):
+    """1536 observations are too many for a factor; without one it takes minutes."""
+    monkeypatch.setattr(GaussianPosterior, "_decompose", None)
+    y, x = 40.0 * np.arange(16), 45.0 * np.arange(16)
+    seen = noisy((6, 16, 16))
+    found = xinverse.forecast(
+        dense.labelled(seen, y, x), 2, error=True, **OI | {"noise": noise}
+    )
+    B = dense.covariance(np.arange(8), y, x)
+    mean, left = dense.posterior(B, np.eye(2048)[:1536], seen.ravel(), noise)
+    # A noise of 1 % amplifies the residual at which the iterations stop.
+    atol = 1e-5 * max(1, dense.NOISE / noise)
+    reached = found.ssh.to_numpy().ravel()
+    np.testing.assert_allclose(reached, mean[1536:], rtol=0, atol=atol * abs(mean).max())
+    error = np.sqrt(np.diag(left))[1536:]
+    np.testing.assert_allclose(found.ssh_error.to_numpy().ravel(), error, rtol=1e-5)
 
 
 @pytest.mark.parametrize("step", [0.5, 2.0])

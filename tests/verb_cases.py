@@ -70,16 +70,6 @@ def posterior(
     return gain @ y, B - gain @ H @ B
 
 
-def normal_equations(
-    H: np.ndarray, D: np.ndarray, y: np.ndarray, noise: float, weight: float
-) -> np.ndarray:
-    """Minimum of ``|(y - H x) / noise|^2 + weight |D x|^2``."""
-    seen = np.isfinite(y)
-    H, y, D = H[seen], y[seen], D.reshape(-1, D.shape[-1])
-    system = H.T @ H / noise**2 + weight * D.T @ D
-    return np.linalg.solve(system, H.T @ y / noise**2)
-
-
 def differences(
     shape: Sequence[int], spacing: Sequence[float], sea: np.ndarray | None = None
 ) -> np.ndarray:

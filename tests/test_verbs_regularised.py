@@ -98,9 +98,7 @@ def downscale_at_a_coast(method: str, **options) -> Case:
 
 def forecast(method: str, **options) -> Case:
     y = observations((3, 4, 5))
-    found = xinverse.forecast(
-        dense.labelled(y, Y[:4], X[:5]), 2, method, **OPTIONS | options
-    )
+    found = xinverse.forecast(dense.labelled(y, Y[:4], X[:5]), 2, method, **OPTIONS | options)
     H = np.eye(100)[:60]
     return Case(found, H, y, (5, 4, 5), (20.0, 25.0), 60)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -138,8 +139,8 @@ def block_means(
     ny, nx = len(fine[0]), len(fine[1])
     wet = np.ones((ny, nx), bool) if sea is None else sea
     rows = []
-    for south, north in zip(by[:-1], by[1:], strict=True):
-        for west, east in zip(bx[:-1], bx[1:], strict=True):
+    for south, north in pairwise(by):
+        for west, east in pairwise(bx):
             area = np.zeros((ny, nx))
             for j in range(ny):
                 low, high = max(south, y[j]), min(north, y[j + 1])

@@ -14,7 +14,7 @@ from xinverse.checks import check_mapping, check_number
 from xinverse.errors import DataError, OptionError
 from xinverse.local_grid import LocalGrid
 from xinverse.methods.base import METHODS, Footprint, Method
-from xinverse.methods.footprint import correlation_halo, largest_tile
+from xinverse.methods.footprint import largest_tile, observation_halo
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.methods.tile_statistics import (
     anomalies,
@@ -95,8 +95,8 @@ class CostMethod(Method):
             raise OptionError(f"method={self.name!r} takes one source.")
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales; core as large as memory and the local metric allow."""
-        halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
+        """Halo of two scales and more; core as large as memory and the local metric allow."""
+        halo = observation_halo(layout, self.length_scale, self.time_scale)
         return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:  # noqa: ARG002  the mean is all

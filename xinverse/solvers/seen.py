@@ -256,14 +256,14 @@ class SeenAxes(Seen):
     @property
     def state_factors(self) -> Factors:
         """F, its columns turned."""
-        turned = {"t": self.state_t, "y": self.state_y, "x": self.state_x}
-        return _factored(self.prior).factors._replace(**turned)
+        factors = _factored(self.prior).factors
+        return factors._replace(t=self.state_t, y=self.state_y, x=self.state_x)
 
     @property
     def seen_factors(self) -> Factors:
         r""":math:`G F`."""
-        seen = {"t": self.state_t[self.times], "y": self.seen_y, "x": self.seen_x}
-        return _factored(self.prior).factors._replace(**seen)
+        factors, times = _factored(self.prior).factors, self.state_t[self.times]
+        return factors._replace(t=times, y=self.seen_y, x=self.seen_x)
 
     @property
     def mode_variance(self) -> Tensor:
@@ -504,8 +504,8 @@ def at_whole_times(prior: GaussianPrior, cells: Tensor) -> SeenAxes | None:
         return None
     if len(cells.unique(dim=0)) < len(cells):
         return None
-    own = {"dtype": prior.time.dtype, "device": prior.time.device}
-    return SeenAxes(prior, torch.eye(ny, **own), torch.eye(nx, **own), times)
+    identity = [torch.eye(n).to(prior.time) for n in (ny, nx)]
+    return SeenAxes(prior, *identity, times)
 
 
 def matrices(operator: Operator, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor] | None:

@@ -10,8 +10,9 @@
 2. Downscale and deconvolve. Daily maps of absolute dynamic topography on 1/4 degree in boxes of
    the global field of ../shared/data: means over 4 x 4 cells with a noise of 0.3 cm beside
    bicubic splines, and a Gaussian blur of 40 km with a noise of 0.3 cm beside a Wiener filter.
-   Errors leave out a margin of 4 cells. The Wiener filter and `oi` know the noise; the filter
-   takes the spectrum of the signal from the blurred map itself. Left out without the data.
+   Errors leave out a margin of 8 cells. The Wiener filter and `oi` know the noise; the filter
+   takes the signal's spectrum from the blurred map, continued by a power law. Left out
+   without the data.
 
 The spread is the standard deviation over seeds and first days, or over boxes.
 """
@@ -41,13 +42,13 @@ FORECASTS: dict[str, dict[str, Any]] = {
     "oi": {"length_scale": 90.0, "time_scale": 12.0, "noise": FORECAST_NOISE},
     "4dvar": {"noise": FORECAST_NOISE},
 }
-BOXES = {
-    "Gulf Stream": (35, 43, 292, 304),
-    "Agulhas": (-43, -35, 14, 26),
-    "Kuroshio": (31, 39, 145, 157),
-    "East Pacific": (18, 26, 225, 237),
+BOXES = {  # south, north, west, east
+    "Gulf Stream": (30, 42, 292, 308),
+    "Agulhas": (-47, -35, 14, 30),
+    "Kuroshio": (29, 41, 146, 162),
+    "East Pacific": (16, 28, 222, 238),
 }
-RATIO, BLUR_KM, NOISE, MARGIN = 4, 40.0, 0.003, 4
+RATIO, BLUR_KM, NOISE, MARGIN = 4, 40.0, 0.003, 8
 SCALES = {"length_scale": 120.0, "time_scale": 10.0}
 SHARPEN: dict[str, dict[str, Any]] = {
     "oi": {"covariance": "gaussian"},
@@ -59,16 +60,20 @@ SHARPEN: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Run both parts, print and draw."""
     arguments = parser(__doc__).parse_args()
-    rows = forecasts(arguments.seed, quick=arguments.quick)
+    rows, curves = forecasts(arguments.seed, quick=arguments.quick)
     folder = data_folder()
     if folder is None:
         print("downscale and deconvolve are left out: there is no ../shared/data")
-        finish("verbs", rows, quick=arguments.quick, seed=arguments.seed)
+        finish(
+            "verbs", rows, quick=arguments.quick, seed=arguments.seed, error_by_day_cm=curves
+        )
         return
     more, spectra = sharpening(folder, arguments.seed, quick=arguments.quick)
     if not arguments.quick:
-        save_figure(drawn(rows, spectra), "verbs")
-    finish("verbs", rows + more, quick=arguments.quick, seed=arguments.seed)
+        save_figure(drawn(curves, spectra), "verbs")
+    finish(
+        "verbs", rows + more, quick=arguments.quick, seed=arguments.seed, error_by_day_cm=curves
+    )
 
 
 def data_folder() -> Path | None:
@@ -81,9 +86,9 @@ def data_folder() -> Path | None:
 # Forecast ------------------------------------------------------------------------------
 
 
-def forecasts(seed: int, *, quick: bool) -> list[dict[str, Any]]:
-    """One row for each method: error in cm at each lead time, and its spread."""
-    runs, starts = (1, 1) if quick else (3, 3)
+def forecasts(seed: int, *, quick: bool) -> tuple[list[dict[str, Any]], dict[str, list[float]]]:
+    """One row for each method, errors in cm with their spread; and the errors of all days."""
+    runs, starts = (1, 1) if quick else (3, 2)
     size, spinup = (32, 60) if quick else (64, 300)
     days = SEEN + AHEAD + SKIP * (starts - 1)
     rng = np.random.default_rng(seed)
@@ -107,16 +112,16 @@ def forecasts(seed: int, *, quick: bool) -> list[dict[str, Any]]:
                     )
                 errors[method].append(error_of(ahead.values, future))
                 seconds[method] += cost.seconds
-    rows = []
+    rows, curves = [], {}
     for name, found in errors.items():
         mean, spread = np.mean(found, 0), np.std(found, 0)
         row: dict[str, Any] = {"verb": "forecast", "method": name}
         for day in (1, 2, 3, 5, 7, 10):
             row[f"day {day} cm"] = f"{mean[day - 1]:.2f} ± {spread[day - 1]:.2f}"
-        row["all days"] = [round(float(value), 3) for value in mean]
+        curves[name] = [round(float(value), 3) for value in mean]
         row["seconds"] = round(seconds[name] / len(found), 1)
         rows.append(row)
-    return rows
+    return rows, curves
 
 
 def beside(seen: xr.DataArray) -> dict[str, np.ndarray]:
@@ -258,16 +263,28 @@ def deconvolved(
 
 
 def wiener(blurred: np.ndarray, dy: float, dx: float) -> np.ndarray:
-    """Wiener filter on mirrored maps, its signal spectrum that of the maps less the noise."""
+    """Wiener filter on mirrored maps.
+
+    The spectrum of the signal is a power law, fitted where the blurred maps have ten times
+    the noise.
+    """
     _, ny, nx = blurred.shape
     mean = blurred.mean((1, 2), keepdims=True)
     mirrored = np.pad(blurred - mean, ((0, 0), (0, ny), (0, nx)), "symmetric")
-    ky, kx = np.fft.fftfreq(2 * ny, dy)[:, None], np.fft.fftfreq(2 * nx, dx)
-    transfer = np.exp(-2 * (np.pi * BLUR_KM) ** 2 * (ky**2 + kx**2))
+    k = np.hypot(np.fft.fftfreq(2 * ny, dy)[:, None], np.fft.fftfreq(2 * nx, dx))
+    transfer = np.exp(-2 * (np.pi * BLUR_KM * k) ** 2)
     spectrum = np.fft.fft2(mirrored)
-    noise = NOISE**2 * 4 * ny * nx
-    signal = np.maximum((abs(spectrum) ** 2).mean(0) - noise, 0)
-    sharp = np.fft.ifft2(spectrum * signal / (signal + noise) / transfer.clip(1e-6)).real
+    power, noise = (abs(spectrum) ** 2).mean(0), NOISE**2 * 4 * ny * nx
+    unit = 0.5 / (ny * dy)
+    ring = np.round(k / unit).astype(int)
+    rings = np.bincount(ring.ravel(), power.ravel()) / np.bincount(ring.ravel()).clip(1)
+    centres = unit * np.arange(rings.size)
+    clear = np.nonzero(rings > 10 * noise)[0]
+    clear = clear[(clear > 1) & (clear < 4 / (BLUR_KM * unit))]
+    seen = (rings[clear] - noise) / np.exp(-4 * (np.pi * BLUR_KM * centres[clear]) ** 2)
+    slope, level = np.polyfit(np.log(centres[clear]), np.log(seen), 1)
+    signal = np.exp(level) * np.maximum(k, unit) ** slope
+    sharp = np.fft.ifft2(spectrum * transfer * signal / (transfer**2 * signal + noise)).real
     return sharp[:, :ny, :nx] + mean
 
 
@@ -289,7 +306,7 @@ def solved(
     return results
 
 
-def drawn(rows: list[dict[str, Any]], spectra: dict[str, Any]) -> Any:
+def drawn(curves: dict[str, list[float]], spectra: dict[str, Any]) -> Any:
     """Error against lead time, and spectra of what is left over."""
     import matplotlib
 
@@ -305,9 +322,8 @@ def drawn(rows: list[dict[str, Any]], spectra: dict[str, Any]) -> Any:
     )
     colours |= {"bicubic": "0.45", "wiener": "0.45", "truth": "black"}
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    for row in rows:
-        days = np.arange(1, AHEAD + 1)
-        axes[0].plot(days, row["all days"], color=colours[row["method"]], label=row["method"])
+    for name, curve in curves.items():
+        axes[0].plot(np.arange(1, AHEAD + 1), curve, color=colours[name], label=name)
     axes[0].set(xlabel="Lead time (days)", ylabel="Root mean square error (cm)", ylim=(0, None))
     axes[0].set_title("Forecast")
     axes[0].legend(frameon=False, fontsize="small")

@@ -504,8 +504,8 @@ def at_whole_times(prior: GaussianPrior, cells: Tensor) -> SeenAxes | None:
         return None
     if len(cells.unique(dim=0)) < len(cells):
         return None
-    identity = [torch.eye(n).to(prior.time) for n in (ny, nx)]
-    return SeenAxes(prior, *identity, times)
+    along_y, along_x = (torch.eye(n).to(prior.time) for n in (ny, nx))
+    return SeenAxes(prior, along_y, along_x, times)
 
 
 def matrices(operator: Operator, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor] | None:

@@ -27,6 +27,9 @@ def deconvolve(
 
     .. math:: y = h * x + \epsilon
 
+    Beyond an edge the anomaly of x counts as zero: set observations to NaN that are nearer
+    to it than the blur reaches.
+
     Parameters
     ----------
     obj : Dataset or DataArray

@@ -50,6 +50,8 @@ OTHER: dict[str, Any] = {
     "background": 0.3,
     "length_scale": 61.0,
     "time_scale": 6.1,
+    "withheld": "clouds",
+    "time_filter": (0.01, 3),
 }
 
 

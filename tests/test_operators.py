@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from xinverse.dynamics import Advection, Lorenz63, Lorenz96
 from xinverse.operators import (
+    AreaMean,
     Blur,
     Coarsen,
     Composition,
@@ -41,6 +42,7 @@ from xinverse.operators import (
     inner,
     weighted_adjoint,
 )
+from xinverse.operators.area_mean import overlaps
 
 
 @dataclass
@@ -134,6 +136,20 @@ def separable(dtype: torch.dtype) -> OperatorCase:
     return seen_everywhere(Separable(along_y, along_x), 2, 3, 4)
 
 
+def area_mean(dtype: torch.dtype) -> OperatorCase:
+    """Cells of 1.7 fine ones, one of them on land."""
+    sea = torch.ones(6, 7, dtype=torch.bool)
+    sea[:2, :2] = False
+    sea[3, 4] = False
+    along = [
+        overlaps(np.arange(n) + 0.5, 1.7 * (np.arange(m) + 0.5)).to(dtype)
+        for n, m in ((6, 3), (7, 4))
+    ]
+    unseen = ~sea
+    unseen[5, :] |= along[0][:, 5].sum() == 0
+    return OperatorCase(AreaMean(*along, sea), (2, 6, 7), unseen.expand(2, 6, 7))
+
+
 def driven_trajectory(dtype: torch.dtype) -> OperatorCase:
     """A flow that is estimated with what it carries, and errs, along a short section."""
     grid = (1, 3), (15.0, 12.0)
@@ -160,6 +176,7 @@ OPERATOR_CASES: dict[str, Callable[[torch.dtype], OperatorCase]] = {
     "noise-weighted": noise_weighted,
     "trajectory": trajectory,
     "separable": separable,
+    "area-mean": area_mean,
     "driven-trajectory": driven_trajectory,
 }
 
@@ -766,3 +783,63 @@ def test_the_weighted_adjoint_is_zero_where_there_is_no_area():
     adjoint = weighted_adjoint(case.operator, y, torch.zeros(1, 2, 6, 8), area).double()
     assert torch.isfinite(adjoint).all()
     assert not adjoint[:, case.unseen].any()
+
+
+# Area means ----------------------------------------------------------------------------
+
+
+@dataclass
+class CellGrid:
+    """Centres of cells."""
+
+    y: np.ndarray
+    x: np.ndarray
+    geographic: bool = False
+
+
+FINE = CellGrid(np.arange(6.0), np.arange(9.0))
+THIRDS = CellGrid(1 + 3 * np.arange(2.0), 1 + 3 * np.arange(3.0))
+
+
+def test_area_means_of_whole_cells_are_those_of_coarsen():
+    x = random((2, 4, 6, 9))
+    torch.testing.assert_close(AreaMean.on(FINE, onto=THIRDS)(x), Coarsen((3, 3))(x))
+    sea = torch.rand(6, 9, generator=torch.Generator().manual_seed(0)) < 0.6
+    found = AreaMean.on(FINE, sea, onto=THIRDS)(x)
+    torch.testing.assert_close(found, Coarsen((3, 3), sea.double())(x))
+
+
+@given(st.floats(1.05, 4.0), st.floats(1.05, 4.0), st.booleans())
+def test_area_means_keep_a_constant_and_the_integral(ratio_y, ratio_x, geographic):
+    """For any ratio: rows sum to one, and the overlaps with a fine cell to its own size."""
+    counts = 12, 16
+    coarse = [int(n // r) for n, r in zip(counts, (ratio_y, ratio_x), strict=True)]
+    onto = CellGrid(
+        *(r * (np.arange(m) + 0.5) for r, m in zip((ratio_y, ratio_x), coarse, strict=True))
+    )
+    if min(coarse) < 2:
+        return
+    grid = CellGrid(*(np.arange(n) + 0.5 for n in counts))
+    grid.geographic = onto.geographic = geographic
+    operator = AreaMean.on(grid, onto=onto)
+    ones = torch.ones(1, 2, *counts, dtype=torch.float64)
+    torch.testing.assert_close(operator(ones), torch.ones(1, 2, *coarse, dtype=torch.float64))
+    shares = overlaps(grid.x, onto.x)
+    torch.testing.assert_close(
+        shares.sum(1), torch.full((coarse[1],), ratio_x, dtype=torch.float64)
+    )
+    inside = grid.x + 0.5 <= ratio_x * coarse[1]
+    assert np.allclose(shares.sum(0)[inside], 1)
+
+
+def test_area_means_weigh_rows_by_their_area():
+    """A band from 60 to 62 degrees: the sines of its rows' edges."""
+    grid = CellGrid(np.array([60.5, 61.5]), np.array([0.5, 1.5]), geographic=True)
+    along = overlaps(grid.y, np.array([61.0, 63.0]), sine=True)[0]
+    edges = np.sin(np.deg2rad([60, 61, 62]))
+    np.testing.assert_allclose(along / along.sum(), np.diff(edges) / (edges[2] - edges[0]))
+
+
+def test_area_means_take_no_other_option():
+    with pytest.raises(TypeError, match="area-mean has no option 'factor'"):
+        AreaMean.on(FINE, onto=THIRDS, factor=2)

@@ -8,8 +8,17 @@ import numpy as np
 
 from xinverse.fields.grid import Grid
 from xinverse.methods.base import Footprint
+from xinverse.methods.problem import Layout, Source
 
-__all__ = ["METRIC_ERROR", "correlation_halo", "largest_tile", "whole_series"]
+__all__ = [
+    "METRIC_ERROR",
+    "correlation_halo",
+    "largest_tile",
+    "observation_halo",
+    "whole_series",
+]
+
+Halo = tuple[int, int, int]
 
 # The local metric may be wrong by this share at the northern and southern edge of a core.
 METRIC_ERROR = 0.08
@@ -43,6 +52,43 @@ def correlation_halo(
         ceil(2 * length_scale / dy),
         ceil(2 * length_scale / dx),
     )
+
+
+def observation_halo(layout: Layout, length_scale: float, time_scale: float) -> Halo:
+    """Two correlation scales, and in space the reach of what the observations average.
+
+    An observation at the edge of a tile is a mean over cells beyond it: half the kernel of
+    a blur, or a larger cell, which counts only if the tile holds it as a whole.
+
+    Parameters
+    ----------
+    layout : Layout
+        The whole grid and its sources.
+    length_scale, time_scale : float
+        In km and days.
+    """
+    grid = layout.grid
+    t, y, x = correlation_halo(grid, length_scale, time_scale)
+    reach = [_reach(source, grid) for source in layout.sources]
+    return t, y + max(r[0] for r in reach), x + max(r[1] for r in reach)
+
+
+def _reach(source: Source, grid: Grid) -> tuple[int, int]:
+    """Cells along y and x."""
+    if source.own_grid:
+        y, x = (
+            ceil(float(np.median(np.abs(np.diff(there))) / np.median(np.abs(np.diff(here)))))
+            for there, here in ((source.grid.y, grid.y), (source.grid.x, grid.x))
+        )
+        return y, x
+    options = {} if source.operator is None else source.operator.options
+    if "psf" in options:
+        side_y, side_x = np.shape(options["psf"])
+        return side_y // 2, side_x // 2
+    if "scale" in options:  # two standard deviations hold 95 % of a Gaussian
+        _, y, x = correlation_halo(grid, float(np.max(options["scale"])), 0.0)
+        return y, x
+    return 0, 0
 
 
 def largest_tile(

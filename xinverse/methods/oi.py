@@ -12,7 +12,7 @@ import numpy as np
 from xinverse.checks import check_choice, check_count, check_number, check_switch
 from xinverse.errors import DataError, OptionError
 from xinverse.methods.base import METHODS, Footprint, Method
-from xinverse.methods.footprint import correlation_halo, largest_tile
+from xinverse.methods.footprint import largest_tile, observation_halo
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.methods.tile_statistics import (
     Centred,
@@ -165,8 +165,8 @@ class OptimalInterpolation(Method):
             )
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales; core limited by memory and the local metric."""
-        halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
+        """Halo of two scales and of what a source sees; core limited by memory and the local metric."""
+        halo = observation_halo(layout, self.length_scale, self.time_scale)
         return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:

@@ -14,7 +14,7 @@ from xinverse.checks import check_mapping, check_number
 from xinverse.errors import DataError, OptionError
 from xinverse.local_grid import LocalGrid
 from xinverse.methods.base import METHODS, Footprint, Method
-from xinverse.methods.footprint import correlation_halo, largest_tile
+from xinverse.methods.footprint import largest_tile, observation_halo
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.methods.tile_statistics import (
     anomalies,
@@ -98,8 +98,8 @@ class CostMethod(Method):
             )
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales; core limited by memory and the local metric."""
-        halo = correlation_halo(layout.grid, self.length_scale, self.time_scale)
+        """Halo of two scales and of what a source sees; core limited by memory and the local metric."""
+        halo = observation_halo(layout, self.length_scale, self.time_scale)
         return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:  # noqa: ARG002  the mean is all
@@ -132,6 +132,11 @@ class CostMethod(Method):
         self.judge(solution, state, problem)
         return Estimate({variable: centred.added(variable, state[keep] * scale, keep)})
 
+    @property
+    def solved_by(self) -> str:
+        """The solver in words, for errors."""
+        return f"of method={self.name!r}"
+
     def judge(self, solution: Any, state: np.ndarray, problem: Problem) -> None:
         """Raise `DataError` if the solver did not converge.
 
@@ -146,7 +151,7 @@ class CostMethod(Method):
         """
         if not np.isfinite(state).all():
             raise DataError(
-                f"The solver of method={self.name!r} diverged in {problem.place.words} after "
+                f"The solver {self.solved_by} diverged in {problem.place.words} after "
                 f"{solution.iterations} iterations. Give a shorter step in solver_options=, "
                 "or use 'lbfgs', which chooses its own."
             )
@@ -200,6 +205,11 @@ class Variational(CostMethod):
         for name in ("prior", "solver", "operator"):
             check_mapping(f"{name}_options", getattr(self, f"{name}_options"))
         self.parts(ANY_GRID, None)
+
+    @property
+    def solved_by(self) -> str:
+        """The name of the solver."""
+        return repr(self.solver)
 
     def parts(
         self, grid: LocalGrid, sea: torch.Tensor | None

@@ -28,7 +28,7 @@ from xinverse.linear_systems import LinearConjugateGradient
 from xinverse.priors.factors import along_axes
 from xinverse.priors.kernels import envelope, gaussian
 from xinverse.solvers.base import SOLVERS, Solver
-from xinverse.solvers.seen import Kept, Seen, SeenAxes, seen_through
+from xinverse.solvers.seen import Kept, Seen, SeenAxes, at_whole_times, seen_through
 
 if TYPE_CHECKING:  # a solver takes any prior; only the type is named here
     from xinverse.operators.base import Operator
@@ -130,9 +130,13 @@ class GaussianPosterior(Solver):
         super().__init__()
         self.prior = prior
         self.exact = deepcopy(prior).double() if exact is None else exact
-        self._seen = seen_through(self.exact, operator)
+        whole = at_whole_times(self.exact, cells) if operator is None else None
+        self._seen = seen_through(self.exact, operator) if whole is None else whole
+        if whole is not None:
+            cells = torch.cat([torch.searchsorted(whole.times, cells[:, :1]), cells[:, 1:]], 1)
         # A copy, so that both have the same modes with the same signs.
-        self._rough = Seen(prior) if operator is None else deepcopy(self._seen).to(prior.time)
+        plain = type(self._seen) is Seen
+        self._rough = Seen(prior) if plain else deepcopy(self._seen).to(prior.time)
         self.register_buffer("cells", cells)
         self.register_buffer("noise_variance", noise_variance.to(self.exact.time.dtype))
         self.tolerance = tolerance
@@ -306,7 +310,8 @@ class GaussianPosterior(Solver):
 
         1. Every cell observed once with the same noise, a Kronecker prior and a
            separable operator (or none and more than ``WHOLE_LIMIT``
-           observations): closed form.
+           observations): closed form. Likewise if some times are observed as a
+           whole and the others not at all, as in a forecast.
         2. At most ``WHOLE_LIMIT`` observations and no operator, or a separable
            one: one factor of all observations.
         3. At most ``MODES_LIMIT`` modes of the prior that the observations can

@@ -6,7 +6,7 @@ With :math:`H = S G`, these classes apply :math:`H B H^\top` and :math:`B H^\top
 
 * `Seen`, without an operator: :math:`G = I`.
 * `SeenAxes`, for a Kronecker prior and an operator that is one matrix along y and one
-  along x. Every product stays one small matrix for each axis.
+  along x, at some of the times. Every product stays one small matrix for each axis.
 * `SeenGrid`, for any other linear operator, which is applied on the whole grid.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # a solver takes any prior; only the types are named here
     from xinverse.priors.factors import Factors
     from xinverse.priors.gaussian import GaussianPrior
 
-__all__ = ["Seen", "SeenAxes", "SeenGrid", "matrices", "seen_through"]
+__all__ = ["Seen", "SeenAxes", "SeenGrid", "at_whole_times", "matrices", "seen_through"]
 
 # Numbers in the fields that are worked on at once where there is one for each observation.
 CHUNK = 2**22
@@ -218,12 +218,13 @@ class Seen(nn.Module):
 
 
 class SeenAxes(Seen):
-    r"""A Kronecker prior through :math:`G = A_y \otimes A_x`.
+    r"""A Kronecker prior through :math:`G = S_t \otimes A_y \otimes A_x`.
 
-    .. math:: G F = \sigma \, F_t \otimes A_y F_y \otimes A_x F_x
+    .. math:: G F = \sigma \, S_t F_t \otimes A_y F_y \otimes A_x F_x
 
-    The columns of :math:`F_y` are turned so that those of :math:`A_y F_y` are
-    orthogonal, and likewise along x. Then :math:`F^\top G^\top G F` is diagonal:
+    with :math:`S_t` the selection of some times. The columns of :math:`F_y` are
+    turned so that those of :math:`A_y F_y` are orthogonal, and likewise along x and,
+    if some times are left out, along time. Then :math:`F^\top G^\top G F` is diagonal:
     with all cells observed and an even noise, the posterior is known in closed form.
 
     Parameters
@@ -232,11 +233,22 @@ class SeenAxes(Seen):
         With a Kronecker factor.
     along_y, along_x : Tensor
         :math:`A_y`, ``(my, ny)``, and :math:`A_x`, ``(mx, nx)``.
+    times : Tensor, optional
+        Entries of the prior's first axis that are observed, ascending integers; an
+        observed cell's first number counts among these. Default: all.
     """
 
-    def __init__(self, prior: GaussianPrior, along_y: Tensor, along_x: Tensor) -> None:
+    def __init__(
+        self,
+        prior: GaussianPrior,
+        along_y: Tensor,
+        along_x: Tensor,
+        times: Tensor | None = None,
+    ) -> None:
         super().__init__(prior)
-        self.shape = (prior.shape[0], len(along_y), len(along_x))
+        entries = torch.arange(prior.shape[0], device=prior.time.device)
+        self.register_buffer("times", entries if times is None else times, persistent=False)
+        self.shape = (len(self.times), len(along_y), len(along_x))
         factors, dtype = _factored(prior).factors, prior.time.dtype
         matrices = {
             "y": (along_y, prior.y, factors.y),
@@ -250,11 +262,19 @@ class SeenAxes(Seen):
             parts = {"state": F @ turn, "seen": A @ F @ turn, "to": A @ B, "own": A @ B @ A.T}
             for part, value in parts.items():
                 self.register_buffer(f"{part}_{name}", value.to(dtype), persistent=False)
+        state_t = factors.t
+        if times is not None:
+            fine_t = state_t.to(torch.float64)
+            _, turn = torch.linalg.eigh(fine_t[times].T @ fine_t[times])
+            state_t = (fine_t @ turn).to(dtype)
+        self.register_buffer("state_t", state_t, persistent=False)
         self.register_buffer("along_y", along_y.to(prior.time), persistent=False)
         self.register_buffer("along_x", along_x.to(prior.time), persistent=False)
 
+    times: Tensor
     along_y: Tensor
     along_x: Tensor
+    state_t: Tensor
     state_y: Tensor
     state_x: Tensor
     seen_y: Tensor
@@ -265,18 +285,20 @@ class SeenAxes(Seen):
     own_x: Tensor
 
     def see(self, field: Tensor) -> Tensor:
-        """Both matrices."""
-        return self.along_y @ field @ self.along_x.mT
+        """The selection of times, and both matrices."""
+        return self.along_y @ field[:, self.times] @ self.along_x.mT
 
     @property
     def state_factors(self) -> Factors:
-        """F, its columns along y and x turned."""
-        return _factored(self.prior).factors._replace(y=self.state_y, x=self.state_x)
+        """F, its columns turned."""
+        factors = _factored(self.prior).factors
+        return factors._replace(t=self.state_t, y=self.state_y, x=self.state_x)
 
     @property
     def seen_factors(self) -> Factors:
         r""":math:`G F`."""
-        return _factored(self.prior).factors._replace(y=self.seen_y, x=self.seen_x)
+        factors, times = _factored(self.prior).factors, self.state_t[self.times]
+        return factors._replace(t=times, y=self.seen_y, x=self.seen_x)
 
     @property
     def mode_variance(self) -> Tensor:
@@ -320,15 +342,16 @@ class SeenAxes(Seen):
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         """Covariance of observed cells ``a`` with observed cells ``b``."""
-        return self._product(a, b, self.own_y, self.own_x)
+        return self._product(a, b, self.times[b[:, 0]], self.own_y, self.own_x)
 
     def towards(self, a: Tensor, targets: Tensor) -> Tensor:
         """Covariance of observed cells ``a`` with cells ``targets`` of the state."""
-        return self._product(a, targets, self.to_y, self.to_x)
+        return self._product(a, targets, targets[:, 0], self.to_y, self.to_x)
 
-    def _product(self, a: Tensor, b: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    def _product(self, a: Tensor, b: Tensor, times: Tensor, y: Tensor, x: Tensor) -> Tensor:
         in_space = y[a[:, 1, None], b[:, 1]] * x[a[:, 2, None], b[:, 2]]
-        return self.prior.variance * in_space * self.prior.between_times(a[:, 0], b[:, 0])
+        in_time = self.prior.between_times(self.times[a[:, 0]], times)
+        return self.prior.variance * in_space * in_time
 
     def correlation(self, cells: Tensor, block: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Largest size of each observed cell's correlation with a block of the state.
@@ -340,11 +363,10 @@ class SeenAxes(Seen):
         block : tuple of Tensor
             Numbers of the block's cells along (time, y, x).
         """
-        entries = torch.arange(self.shape[0], device=cells.device)
         largest = [
             matrix.abs().amax(1)
             for matrix in (
-                self.prior.between_times(entries, block[0]),
+                self.prior.between_times(self.times, block[0]),
                 self.to_y[:, block[1]] / self.own_y.diagonal().sqrt().clamp(min=1e-30)[:, None],
                 self.to_x[:, block[2]] / self.own_x.diagonal().sqrt().clamp(min=1e-30)[:, None],
             )
@@ -505,6 +527,29 @@ def seen_through(prior: GaussianPrior, operator: Operator | None) -> Seen:
                 "cell of the state."
             )
     return SeenAxes(prior, *found)
+
+
+def at_whole_times(prior: GaussianPrior, cells: Tensor) -> SeenAxes | None:
+    """The prior at some of its times, if these are observed as a whole and others not at all.
+
+    So it is in the forecast of a complete series. None in any other case.
+
+    Parameters
+    ----------
+    prior : GaussianPrior
+        The covariance B of the states.
+    cells : Tensor
+        Observed cells, integers ``(m, 3)``.
+    """
+    nt, ny, nx = prior.shape
+    times = cells[:, 0].unique()
+    some = isinstance(prior, Factored) and 0 < len(times) < nt
+    if not some or len(cells) != len(times) * ny * nx:
+        return None
+    if len(cells.unique(dim=0)) < len(cells):
+        return None
+    along_y, along_x = (torch.eye(n).to(prior.time) for n in (ny, nx))
+    return SeenAxes(prior, along_y, along_x, times)
 
 
 def matrices(operator: Operator, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor] | None:

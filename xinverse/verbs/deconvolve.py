@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xinverse.errors import OptionError
-from xinverse.methods.problem import OperatorSpec
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
+from xinverse.verbs.point_spread import blur_of
 from xinverse.verbs.run import Results, over_variables, run
 
 __all__ = ["deconvolve"]
@@ -27,6 +26,9 @@ def deconvolve(
     r"""Estimate the field whose blurred version was observed, and fill its gaps.
 
     .. math:: y = h * x + \epsilon
+
+    Beyond an edge the anomaly of x counts as zero: set observations to NaN that are nearer
+    to it than the blur reaches.
 
     Parameters
     ----------
@@ -48,16 +50,7 @@ def deconvolve(
         As of `xinverse.interpolate`.
     """
     ds = as_dataset(obj, "deconvolve")
-    given = np.asarray(psf, dtype="float64")
-    kernel = given.ndim == 2 and not angle
-    if not (np.isfinite(given).all() and (kernel or given.shape in {(), (2,)})):
-        raise OptionError(
-            f"psf of shape {given.shape}, angle={angle}: expected a standard deviation in km, "
-            "two of them (y, x), or a 2-D array of finite values without angle=."
-        )
-    scale = float(given) if given.ndim == 0 else tuple(given.ravel().tolist())
-    options = {"psf": given} if kernel else {"scale": scale, "angle": float(angle)}
-    blur = OperatorSpec("blur", options)
+    blur = blur_of(psf, angle)
     call = Call.split("deconvolve", ds, method, keywords, {"psf": psf, "angle": angle or None})
 
     def sharpen(da: xr.DataArray) -> Results:

@@ -6,6 +6,7 @@ from typing import Any
 
 import xarray as xr
 
+from xinverse.errors import OptionError
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
 from xinverse.verbs.run import Results, over_variables, run
@@ -41,6 +42,8 @@ def denoise(
         As of `xinverse.interpolate`, NaN where nothing was observed.
     """
     ds = as_dataset(obj, "denoise")
+    if noise is None:
+        raise OptionError("noise=None: expected the standard deviation of what is to go.")
     call = Call.split("denoise", ds, method, {"noise": noise, **keywords})
 
     def clean(da: xr.DataArray) -> Results:

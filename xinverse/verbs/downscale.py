@@ -50,12 +50,13 @@ def downscale(
 
     def refine(da: xr.DataArray) -> Results:
         axes, coarse = find_axes(da, call.dims), unpacked(da)
-        fine = {dim: target[dim] for dim in (axes.y, axes.x) if dim in target.coords}
+        found = {dim: target[dim] for dim in (axes.y, axes.x) if dim in target.coords}
+        fine = {dim: axis for dim, axis in found.items() if axis.ndim == 1}
         if len(fine) < 2 or any(a.size <= coarse.sizes[d] for d, a in fine.items()):
             raise GridError(
                 f"like has {dict(target.sizes)}, {da.name!r} has {dict(da.sizes)}: expected "
-                f"coordinates {axes.y!r} and {axes.x!r}, each with more cells. Rename those of "
-                "like if they have other names."
+                f"1-D coordinates {axes.y!r} and {axes.x!r}, each with more cells. Rename "
+                "those of like if they have other names."
             )
         template = on_axes(coarse, fine)
         return run(call, target, [template], [Observation(da.name, coarse)])

@@ -53,6 +53,8 @@ def forecast(
     def ahead(da: xr.DataArray) -> Results:
         axes = find_axes(da, call.dims)
         grid, time = make_grid(da, axes), da[axes.time]
+        if time.size < 2:
+            raise GridError(f"{da.name!r} has one time. A forecast needs two, for the step.")
         steps = floor(days / grid.time_step + 1e-6) if grid.regular_time else 0
         if steps < 1:
             raise GridError(

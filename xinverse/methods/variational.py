@@ -98,7 +98,7 @@ class CostMethod(Method):
             )
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales and of what a source sees; core limited by memory and the local metric."""
+        """Halo of two scales and of what a source sees; core limited by memory."""
         halo = observation_halo(layout, self.length_scale, self.time_scale)
         return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
 

@@ -220,7 +220,7 @@ MISTAKES = {
     "a grid elsewhere": Mistake(
         "downscale",
         GridError,
-        r"No cell of 'ssh' lies on the grid that is wanted",
+        r"'ssh' and like lie apart along 'lat'",
         {"like": LIKE.assign_coords(lat=LIKE.lat + 40)},
     ),
     "a mask of the coarse grid": Mistake(

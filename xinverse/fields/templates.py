@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import xarray as xr
 
-__all__ = ["on_axes"]
+__all__ = ["meet", "on_axes"]
 
 
 def on_axes(da: xr.DataArray, axes: Mapping[Hashable, xr.DataArray]) -> xr.DataArray:
@@ -44,3 +44,20 @@ def on_axes(da: xr.DataArray, axes: Mapping[Hashable, xr.DataArray]) -> xr.DataA
     for dim, axis in axes.items():
         lengths[dim] = max(1, lengths[dim] * axis.size // max(da.sizes[dim], 1))
     return template.chunk(lengths)
+
+
+def meet(one: xr.DataArray, other: xr.DataArray, period: float | None = None) -> bool:
+    """Whether two axes share a part of the line that they lie on.
+
+    Parameters
+    ----------
+    one, other : DataArray
+        One-dimensional coordinates, ascending or descending.
+    period : float, optional
+        Length after which the line repeats.
+    """
+    ends = [np.sort(axis.to_numpy()[[0, -1]].astype("float64")) for axis in (one, other)]
+    apart = float(ends[0].mean() - ends[1].mean())
+    if period is not None:
+        apart = (apart + period / 2) % period - period / 2
+    return abs(apart) <= 0.5 * float(sum(np.diff(pair)[0] for pair in ends))

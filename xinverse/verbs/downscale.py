@@ -8,8 +8,10 @@ import xarray as xr
 
 from xinverse.errors import GridError
 from xinverse.fields.axes import find_axes
+from xinverse.fields.coordinates import FULL_CIRCLE
 from xinverse.fields.field import unpacked
-from xinverse.fields.templates import on_axes
+from xinverse.fields.grid import make_grid
+from xinverse.fields.templates import meet, on_axes
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
 from xinverse.verbs.run import Results, over_variables, run
@@ -58,6 +60,12 @@ def downscale(
                 f"1-D coordinates {axes.y!r} and {axes.x!r}, each with more cells. Rename "
                 "those of like if they have other names."
             )
+        round_globe = FULL_CIRCLE if make_grid(coarse, axes).geographic else None
+        for dim, period in ((axes.y, None), (axes.x, round_globe)):
+            if not meet(coarse[dim], fine[dim], period):
+                raise GridError(
+                    f"{da.name!r} and like lie apart along {dim!r}: select its region."
+                )
         template = on_axes(coarse, fine)
         return run(call, target, [template], [Observation(da.name, coarse)])
 

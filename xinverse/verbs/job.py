@@ -209,15 +209,7 @@ def _covers(state: Field, field: Field) -> Covers:
         apart = 0.5 * (here.x[0] + here.x[-1] - x[0] - x[-1])
         x = x + FULL_CIRCLE * round(apart / FULL_CIRCLE)
     along_x = cover(here.x, x, period=period, wraps=here.periodic)
-    along_y = cover(here.y, there.y)
-    if not all((one.last > one.first).any() for one in (along_y, along_x)):
-        raise GridError(
-            f"No cell of {field.name!r} lies on the grid that is wanted: its y are "
-            f"{there.y.min():g} to {there.y.max():g} and its x {x.min():g} to {x.max():g}, "
-            f"and wanted are y {here.y.min():g} to {here.y.max():g} and x {here.x.min():g} to "
-            f"{here.x.max():g}. Select a grid of its region."
-        )
-    return None, along_y, along_x
+    return None, cover(here.y, there.y), along_x
 
 
 def _check_same_grid(first: xr.DataArray, other: xr.DataArray) -> None:

@@ -1,6 +1,7 @@
 """Spellings of units, and conversions between the common ones.
 
-Nothing is converted silently: a field in other units raises an error with the conversion.
+A field in other units raises an error that names the conversion. A background or noise in
+other units than its field is converted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "conversion",
     "days_per_unit",
     "same_units",
+    "unit_change",
 ]
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
@@ -37,6 +39,7 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
         "degree celsius",
         "degrees celsius",
     ),
+    "mK": ("mk", "millikelvin", "millikelvins"),
     "K": ("k", "kelvin", "kelvins", "degk", "deg k", "degree kelvin", "degrees kelvin"),
     "mg m-3": ("mg m-3", "mg/m3", "mg/m^3", "mg m^-3", "mg m**-3", "milligram m-3"),
     "m s-1": ("m s-1", "m/s", "m s^-1", "m s**-1", "meter second-1", "m.s-1"),
@@ -64,13 +67,17 @@ _DAYS_PER_UNIT = {
     **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), 1 / SECONDS_PER_DAY),
 }
 
-_CONVERSIONS = {
-    ("cm", "m"): "* 0.01",
-    ("mm", "m"): "* 0.001",
-    ("m", "cm"): "* 100",
-    ("cm s-1", "m s-1"): "* 0.01",
-    ("K", "degC"): "- 273.15",
-    ("degC", "K"): "+ 273.15",
+# Value in the base unit = factor * value + offset, for the units of one quantity.
+_BASES: dict[str, tuple[str, float, float]] = {
+    "km": ("m", 1e3, 0.0),
+    "m": ("m", 1.0, 0.0),
+    "cm": ("m", 1e-2, 0.0),
+    "mm": ("m", 1e-3, 0.0),
+    "K": ("K", 1.0, 0.0),
+    "mK": ("K", 1e-3, 0.0),
+    "degC": ("K", 1.0, 273.15),
+    "m s-1": ("m s-1", 1.0, 0.0),
+    "cm s-1": ("m s-1", 1e-2, 0.0),
 }
 
 
@@ -95,6 +102,28 @@ def same_units(found: str, expected: str) -> bool:
     return _canonical(found) == _canonical(expected)
 
 
+def unit_change(found: str, expected: str) -> tuple[float, float] | None:
+    """Return the factor and the offset that convert values from `found` to `expected`.
+
+    Parameters
+    ----------
+    found, expected : str
+        Unit strings.
+
+    Returns
+    -------
+    (float, float) or None
+        Converted values are ``factor * value + offset``; standard deviations only need
+        the factor. None if the conversion is unknown.
+    """
+    if same_units(found, expected):
+        return 1.0, 0.0
+    one, other = _BASES.get(_canonical(found)), _BASES.get(_canonical(expected))
+    if one is None or other is None or one[0] != other[0]:
+        return None
+    return one[1] / other[1], (one[2] - other[2]) / other[1]
+
+
 def conversion(found: str, expected: str) -> str | None:
     """Return the arithmetic that converts values from `found` to `expected`.
 
@@ -108,7 +137,14 @@ def conversion(found: str, expected: str) -> str | None:
     str or None
         Such as ``"* 0.01"``; None if the conversion is unknown.
     """
-    return _CONVERSIONS.get((_canonical(found), _canonical(expected)))
+    change = unit_change(found, expected)
+    if change is None or change == (1.0, 0.0):
+        return None
+    factor, offset = change
+    words = [] if factor == 1 else [f"* {factor:g}"]
+    if offset:
+        words.append(f"{'+' if offset > 0 else '-'} {abs(offset):g}")
+    return " ".join(words)
 
 
 def days_per_unit(time: xr.DataArray) -> float:

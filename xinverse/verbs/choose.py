@@ -12,6 +12,9 @@ from xinverse.fields.axes import find_axes
 
 __all__ = ["chosen_variables", "names_together", "variables_to_fill"]
 
+# Attributes that CF gives to flags.
+FLAGS = {"flag_masks", "flag_meanings", "flag_values"}
+
 
 def chosen_variables(
     obj: xr.Dataset | xr.DataArray, variables: str | Sequence[str] | None
@@ -113,6 +116,8 @@ def _ancillary(variable: xr.Variable) -> list[str]:
 
 def _is_field(variable: xr.DataArray) -> bool:
     modifier = str(variable.attrs.get("standard_name", "")).split()[1:]
+    if FLAGS & set(variable.attrs):  # open_dataset makes floats of flags with a fill value
+        return False
     packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
     return not modifier and (
         variable.dtype.kind == "f" or (variable.dtype.kind in "iu" and packed)

@@ -12,10 +12,10 @@ import xarray as xr
 from xinverse.errors import DataError, GridError, OptionError, UnitsError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.coordinates import FULL_CIRCLE
-from xinverse.fields.field import Field, to_field
+from xinverse.fields.field import Field, to_field, unpacked
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
-from xinverse.fields.units import conversion, same_units
+from xinverse.fields.units import conversion, same_units, unit_change
 from xinverse.methods.base import Method
 from xinverse.methods.problem import Layout, OperatorSpec, Source
 from xinverse.methods.tile_task import Role
@@ -142,7 +142,8 @@ def prepare(
         fields.append(field)
         inputs["values", key] = field.data
         if "noise" in call.companions:
-            inputs["noise", key] = _aligned("noise", call.companions["noise"], field)
+            noise = call.companions["noise"]
+            inputs["noise", key] = _aligned("noise", noise, field, logs=bool(call.transform))
     if "background" in call.companions:
         for name, state in states.items():
             given = call.companions["background"]
@@ -247,9 +248,9 @@ def _check_units(da: xr.DataArray, method: Method) -> None:
     )
 
 
-def _aligned(name: str, value: xr.DataArray, field: Field) -> Any:
+def _aligned(name: str, value: xr.DataArray, field: Field, *, logs: bool = False) -> Any:
     """A variable that an option named, on the field's own dimensions."""
-    template = field.template
+    template, value = field.template, unpacked(value)
     unknown = [d for d in value.dims if d not in template.dims]
     if unknown:
         raise OptionError(
@@ -265,6 +266,26 @@ def _aligned(name: str, value: xr.DataArray, field: Field) -> Any:
         ) from error
     if value.dtype.kind not in "fiu":
         raise DataError(f"{name}: {value.name!r} holds {value.dtype}, numbers expected.")
+    if not (logs and name == "noise"):  # the noise of a logarithm has no units
+        value = _in_units_of(template, name, value)
     sizes = {d: template.sizes[d] for d in field.dims}
     missing = {d: n for d, n in sizes.items() if d not in value.dims}
     return value.astype(field.data.dtype).expand_dims(missing).transpose(*field.dims).data
+
+
+def _in_units_of(da: xr.DataArray, name: str, value: xr.DataArray) -> xr.DataArray:
+    """A background or noise in the units of its field; unchanged if either has none."""
+    found, expected = value.attrs.get("units"), da.attrs.get("units")
+    if found is None or expected is None:
+        return value
+    change = unit_change(str(found), str(expected))
+    if change is None:
+        raise UnitsError(
+            f"{name}: {value.name!r} is in {str(found)!r}, and {da.name!r} in "
+            f"{str(expected)!r}, and no conversion is known. Convert one of them first."
+        )
+    factor, offset = change
+    if (factor, offset) == (1.0, 0.0):
+        return value
+    # A deviation has no zero point: 0.5 kelvin of noise are 0.5 degrees Celsius.
+    return value * factor + (offset if name == "background" else 0.0)

@@ -248,10 +248,6 @@ def test_only_device_names_cupy_and_cuda():
     assert not found
 
 
-# Imports that close a cycle, to be removed; do not add any.
-KNOWN_CYCLES: list[tuple[str, str]] = []
-
-
 def is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and dotted(node.test).endswith("TYPE_CHECKING")
 
@@ -322,21 +318,8 @@ def cycles(graph: dict[str, set[str]]) -> set[str]:
 def test_imports_have_no_cycles():
     """Neither between modules nor between top-level packages."""
     graph = import_graph()
-    for importer, imported in KNOWN_CYCLES:
-        graph.get(importer, set()).difference_update({imported, package_of(imported)})
     assert not cycles(graph)
     assert not cycles(package_graph(graph))
-
-
-@pytest.mark.parametrize(("importer", "imported"), KNOWN_CYCLES)
-def test_known_cycles_still_exist(importer, imported):
-    """Remove an entry from the list once its cycle is gone."""
-    graph = import_graph()
-    assert imported in graph.get(importer, set())
-    between = package_graph(graph)
-    assert importer in reached(graph, imported) or package_of(importer) in reached(
-        between, package_of(imported)
-    )
 
 
 def test_cycles_are_found(tmp_path, monkeypatch):

@@ -157,7 +157,11 @@ def test_weights_are_told_by_their_content(weights):
 
 @EACH_METHOD
 def test_a_method_travels_with_its_options(name, weights):
-    number = {"4dvar": {"memory": 5.0}, "fixed-point": {"modes": 3}}.get(name)
+    number = {
+        "4dvar": {"memory": 5.0},
+        "dineof": {"modes": 3},
+        "fixed-point": {"modes": 3},
+    }.get(name)
     options = number or ({"stride": 2} if find(name).learned else {"length_scale": 70.0})
     method = made(name, weights, **options)
     twin = pickle.loads(pickle.dumps(method))

@@ -354,7 +354,7 @@ def test_tiles_are_the_patches_of_the_training(checkpoint, tmp_path, size, tiles
         ({"network": {"n_step": 2.5}}, OptionError, "n_step=2.5"),
         ({"network": {"lr_grad": -1.0}}, OptionError, "lr_grad=-1.0"),
         ({"network": {"bilin_quad": 1}}, OptionError, "bilin_quad=1"),
-        ({"patch": (9, 9)}, OptionError, r"that of the training, \(12, 12\)"),
+        ({"patch": (9, 9)}, OptionError, r"the patches of its training are \(12, 12\)"),
     ],
 )
 def test_what_is_told_wrong_is_said(checkpoint, changes, error, words):

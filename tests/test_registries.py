@@ -240,7 +240,7 @@ def test_what_is_no_name_at_all_is_the_same_error(registry, name):
 
 
 def test_a_name_is_taken_once(registry):
-    with pytest.raises(ValueError, match="The colour 'red' is '#f00' already"):
+    with pytest.raises(ValueError, match="The colour 'red' is already '#f00'"):
         registry.register("red")("#a00")
     registry.register("red")("#f00")  # a module imported anew registers the same again
     assert registry["red"] == "#f00"

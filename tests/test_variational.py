@@ -9,7 +9,7 @@ import torch
 from tensors import BOTH, FLOATS, random, rounding
 from torch import Tensor
 
-from xinverse.learning.reference import MeanCost
+from xinverse.learning.networks.reference import MeanCost
 from xinverse.operators import Mask, Operator
 from xinverse.priors import CirculantGaussian, GaussianPrior, KroneckerGaussian, Prior, White
 from xinverse.priors.two_scale import TwoScale

@@ -244,8 +244,8 @@ def refuse_fill_values(values: np.ndarray, where: str) -> None:
         apart = np.abs(other - extreme).min() if other.size else np.inf
         if apart > 100 * (np.ptp(other) if other.size else 0.0):
             raise DataError(
-                f"{where} has the value {extreme:g} {int((values == extreme).sum())} times, far "
-                "from all others: it looks like a fill value. Expected NaN in the gaps: "
+                f"{where} has the value {extreme:g} {int((values == extreme).sum())} times, "
+                "far from all others: it looks like a fill value. Expected NaN in the gaps: "
                 f"obj.where(obj != {extreme:g})."
             )
 

@@ -268,7 +268,7 @@ class Posterior:
                 )
         like: dict[str, Any] = {"dtype": prior.time.dtype, "device": prior.time.device}
         noise = torch.as_tensor(np.concatenate(fields), **like)[None]
-        shock = torch.as_tensor(np.concatenate(shocks), **like)[None]
+        shock = torch.as_tensor(np.concatenate([np.empty(0), *shocks]), **like)[None]
         return self.solved.sample(self.y, noise, shock)
 
 
@@ -327,17 +327,18 @@ def posterior(
             cells.append(at)
             noise.append(of_noise / scales[v] ** 2)
             y.append(anomaly[source.observed].astype("float64") / scales[v])
-    operator = observation_operator(problem, problem.sources[0])
+    # A tile of a finer grid may lie where its source has no cell.
+    operator = observation_operator(problem, problem.sources[0]) if cells else None
     through: dict[str, Any] = {} if operator is None else {"operator": operator.to(device)}
     solved = GaussianPosterior(
         rough,
-        torch.as_tensor(np.concatenate(cells), device=device),
-        torch.as_tensor(np.concatenate(noise), device=device),
+        torch.as_tensor(np.concatenate([np.empty((0, 3), int), *cells]), device=device),
+        torch.as_tensor(np.concatenate([np.empty(0), *noise]), device=device),
         exact=exact,
         tolerance=options.tolerance,
         **through,
     )
-    values = torch.as_tensor(np.concatenate(y), device=device)
+    values = torch.as_tensor(np.concatenate([np.empty(0), *y]), device=device)
     return Posterior(solved, values, scales, options)
 
 

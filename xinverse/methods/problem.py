@@ -141,6 +141,8 @@ class Problem:
         First guesses given as fields, by variable.
     place : Place
         Location of the tile.
+    overall : mapping of str to (float, float)
+        Mean and variance of the whole field, by variable, for tiles without observations.
     """
 
     variables: tuple[str, ...]
@@ -149,6 +151,7 @@ class Problem:
     sources: tuple[Source, ...]
     backgrounds: Mapping[str, np.ndarray]
     place: Place
+    overall: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def source(self) -> Source:

@@ -172,6 +172,8 @@ def background_of(problem: Problem, variable: str, level: float | None) -> float
     if level is not None:
         return float(level)
     seen = problem.seen(variable)
+    if not seen.size and variable in problem.overall:
+        return problem.overall[variable][0]
     if not seen.size:
         raise DataError(
             f"Nothing is observed in {problem.place.words}, so the level of the field is "
@@ -287,6 +289,8 @@ def spread_of(
     spread = float(values.var()) if values.size > 1 else 0.0
     if spread == 0.0:  # one observation, or equal ones: any scale gives the same mean
         spread = float((values**2).mean()) if values.any() else 1.0
+        if not values.size and variable in problem.overall:  # the full error of the prior
+            spread = problem.overall[variable][1] or spread
     noises = []
     for source, own in pairs:
         deviation = noise_of(problem, source, noise)

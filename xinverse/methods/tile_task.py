@@ -16,7 +16,7 @@ from xinverse.fields.grid import Grid
 from xinverse.methods.base import Method
 from xinverse.methods.limits import Limit
 from xinverse.methods.problem import Estimate, Layout, Place, Problem, Source, Wanted
-from xinverse.methods.transforms import from_log, to_log
+from xinverse.methods.transforms import from_log, log_moments, to_log
 from xinverse.tiling.cover import SAME_EDGE, cell_edges
 from xinverse.tiling.eager import Covers
 from xinverse.tiling.plan import Tile
@@ -128,7 +128,7 @@ class TileTask:
         names = " and ".join(map(repr, self.layout.variables))
         words = f"variable {names}, {_words(self.layout.grid, tile)}"
         for (role, _), values in inputs.items():
-            if role != "sea":
+            if role not in {"sea", "overall"}:
                 whose = words if role == "values" else f"{role} of {words}"
                 refuse_infinite(values, whose, lambda at: f"index {at}")
                 refuse_fill_values(values, whose)
@@ -143,6 +143,11 @@ class TileTask:
                 role: to_log(values, f"{role[0]} of {words}")
                 for role, values in inputs.items()
                 if role[0] in {"values", "background"}
+            }
+            logs |= {
+                role: log_moments(values)
+                for role, values in inputs.items()
+                if role[0] == "overall"
             }
             problem, flips = _ascending(self._problem(tile, {**inputs, **logs}, wet, words))
             estimate = from_log(self._estimate(problem))
@@ -220,6 +225,11 @@ class TileTask:
             sources=tuple(sources),
             backgrounds={n: a for (role, n), a in inputs.items() if role == "background"},
             place=Place(cells, tile.keep, words, period),
+            overall={
+                n: (float(a.flat[0]), float(a.flat[1]))
+                for (role, n), a in inputs.items()
+                if role == "overall" and np.isfinite(a).all()
+            },
         )
 
     def _cut(self, tile: Tile, spec: Source, covers: Covers, here: Grid) -> Source | None:

@@ -7,7 +7,7 @@ import numpy as np
 from xinverse.errors import DataError
 from xinverse.methods.problem import Estimate
 
-__all__ = ["TRANSFORMS", "from_log", "log_level", "to_log"]
+__all__ = ["TRANSFORMS", "from_log", "log_level", "log_moments", "to_log"]
 
 TRANSFORMS = ("log",)
 
@@ -46,6 +46,19 @@ def log_level(level: float) -> float:
         In the units of the variable.
     """
     return float(np.log(level))
+
+
+def log_moments(moments: np.ndarray) -> np.ndarray:
+    """Mean and variance of the logarithm of a log-normal variable, from those of its values.
+
+    Parameters
+    ----------
+    moments : ndarray
+        Mean and variance, two values.
+    """
+    mean, variance = moments.flat
+    spread = np.log1p(variance / mean**2)
+    return np.array([np.log(mean) - 0.5 * spread, spread])
 
 
 def from_log(estimate: Estimate) -> Estimate:

@@ -35,6 +35,20 @@ class Cover:
     source_size: int
     periodic: bool = False
 
+    @classmethod
+    def all_of(cls, count: int, size: int) -> Cover:
+        """For an axis that belongs to no place: every tile reads all of it.
+
+        Parameters
+        ----------
+        count : int
+            Cells of the source.
+        size : int
+            Cells of the state.
+        """
+        ends = np.ones(3 * size, int)
+        return cls(0 * ends, count * ends, size, count, periodic=True)
+
     def read(self, start: int, length: int) -> np.ndarray:
         """Cells of the source that overlap a range of the state's cells.
 

@@ -15,6 +15,7 @@ from xinverse.fields.coordinates import FULL_CIRCLE
 from xinverse.fields.field import Field, to_field, unpacked
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
+from xinverse.fields.sample import sample_statistics
 from xinverse.fields.units import conversion, same_units, unit_change
 from xinverse.methods.base import Method
 from xinverse.methods.problem import Layout, OperatorSpec, Source
@@ -144,6 +145,9 @@ def prepare(
         if "noise" in call.companions:
             noise = call.companions["noise"]
             inputs["noise", key] = _aligned("noise", noise, field, logs=bool(call.transform))
+        if "background" in method.companions and "background" not in call.companions:
+            role = ("overall", names[seen.of])
+            inputs.setdefault(role, sample_statistics(field))
     if "background" in call.companions:
         for name, state in states.items():
             given = call.companions["background"]

@@ -11,6 +11,7 @@ from xinverse.errors import OptionError
 from xinverse.fields.attributes import ancillary_attributes, error_attributes, prepend_history
 from xinverse.fields.field import Field, check_values
 from xinverse.methods.tile_task import TileTask
+from xinverse.tiling.cover import Cover
 from xinverse.tiling.eager import solve_eagerly
 from xinverse.verbs.call import Call
 from xinverse.verbs.choose import variables_to_fill
@@ -166,6 +167,10 @@ def _solve(job: Job, call: Call) -> dict[Hashable, Any]:
     like = next(iter(job.states.values())).data
     covers = {("values", key): ways for key, ways in job.covers.items()}
     covers |= {("noise", key): ways for key, ways in job.covers.items()}
+    # Mean and variance of the whole field: every tile reads both.
+    t, y, x = (axis.size for axis in job.plan.axes)
+    both = Cover.all_of(1, t), Cover.all_of(1, y), Cover.all_of(2, x)
+    covers |= {("overall", name): both for name in job.states}
     lazy = (*job.inputs.values(), like)
     if any(hasattr(array, "__dask_graph__") for array in lazy):
         from xinverse.tiling.graph import solve_lazily

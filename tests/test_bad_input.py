@@ -428,13 +428,6 @@ FROM_THE_VALUES = {
         lambda data: data.where(False),
         {"background": None},
     ),
-    "nothing observed in a tile": Mistake(
-        DataError,
-        r"Nothing is observed in variable 'sla', days 0 to 5, y -20 to -15.5°, x 10.75 to "
-        r"13.25°, so the level of the field is unknown.*Give background= \(0 for an anomaly",
-        lambda data: data.where(data.lon < 10.5),
-        {"background": None, "tile": plan(SHAPE, (6, 10, 7), (0, 0, 2))},
-    ),
     "infinite values": Mistake(
         DataError,
         r"ariable 'sla'.* has infinite values: \d+, the first at .*NaN where nothing was "

@@ -23,9 +23,10 @@ from xinverse.tiling.axis import AxisPlan
 from xinverse.tiling.blend import Region, contributions
 from xinverse.tiling.cover import Cover
 from xinverse.tiling.eager import Covers, Outputs, Solve
+from xinverse.tiling.moments import Cells, block_sums, from_sums
 from xinverse.tiling.plan import Index, Plan
 
-__all__ = ["solve_lazily"]
+__all__ = ["lazy_moments", "solve_lazily"]
 
 Chunks = tuple[tuple[int, ...], ...]
 
@@ -102,11 +103,55 @@ def solve_lazily(
     }
 
 
+def lazy_moments(array: da.Array, cells: Cells) -> da.Array:
+    """Mean and variance of some cells: a task for each block that holds any, and one more.
+
+    Parameters
+    ----------
+    array : dask.array.Array, shape (*extra, nt, ny, nx)
+        NaN in the gaps.
+    cells : tuple of ndarray
+        Positions along (time, y, x).
+
+    Returns
+    -------
+    dask.array.Array, shape (*extra, 1, 1, 2)
+    """
+    name = "moments-" + tokenize(array.name, cells)
+    held = [_held_by(c, lengths) for c, lengths in zip(cells, array.chunks[-3:], strict=True)]
+    tasks: dict[Any, Any] = {}
+    for extra in product(*(range(len(c)) for c in array.chunks[:-3])):
+        parts = []
+        for (k, t), (j, y), (i, x) in product(*held):
+            part: Any = ("sums-" + name, *extra, k, j, i)
+            block: Any = (array.name, *extra, k, j, i)
+            tasks[part] = Task(part, _sums, TaskRef(block), _Held((t, y, x)))
+            parts.append(TaskRef(part))
+        key: Any = (name, *extra, 0, 0, 0)
+        tasks[key] = Task(key, from_sums, List(*parts))
+    dependencies: list[Any] = [array]
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=dependencies)
+    chunks = (*array.chunks[:-3], (1,), (1,), (2,))
+    meta = np.empty((0,) * array.ndim)
+    return da.Array(graph, name, chunks=chunks, dtype=np.float64, meta=meta)
+
+
+def _held_by(cells: np.ndarray, lengths: tuple[int, ...]) -> list[tuple[int, np.ndarray]]:
+    """For each block along an axis that holds some of the cells, where in it they are."""
+    edges = np.cumsum([0, *lengths])
+    owner = np.searchsorted(edges, cells, side="right") - 1
+    return [(int(k), cells[owner == k] - edges[k]) for k in np.unique(owner)]
+
+
 @dataclass(frozen=True, eq=False)
 class _Held:
     """An object that dask does not search for keys."""
 
     held: Any
+
+
+def _sums(block: Any, cells: _Held) -> Any:
+    return block_sums(block, cells.held)
 
 
 def _same(one: _Held) -> Any:

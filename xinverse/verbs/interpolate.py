@@ -81,7 +81,8 @@ def interpolate(
     background : float, DataArray or str, optional
         The field where nothing is known. ``"climatology"`` is the mean seasonal cycle of
         the data (`xinverse.climatology` makes it from another series). Default: the
-        mean of the tile's observations.
+        mean of the tile's observations; of a sample of the whole field in a tile without
+        observations.
     error : bool
         Also return the error, one standard deviation of the analysis error in
         the variable's units, as ``<name>_error``.

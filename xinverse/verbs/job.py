@@ -15,13 +15,13 @@ from xinverse.fields.coordinates import FULL_CIRCLE
 from xinverse.fields.field import Field, to_field, unpacked
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
-from xinverse.fields.sample import sample_statistics
 from xinverse.fields.units import conversion, same_units, unit_change
 from xinverse.methods.base import Method
 from xinverse.methods.problem import Layout, OperatorSpec, Source
 from xinverse.methods.tile_task import Role
 from xinverse.tiling.cover import cover
 from xinverse.tiling.eager import Covers
+from xinverse.tiling.moments import field_moments
 from xinverse.tiling.plan import Plan
 from xinverse.verbs.call import Call
 from xinverse.verbs.tiles import plan_for
@@ -147,7 +147,7 @@ def prepare(
             inputs["noise", key] = _aligned("noise", noise, field, logs=bool(call.transform))
         if "background" in method.companions and "background" not in call.companions:
             role = ("overall", names[seen.of])
-            inputs.setdefault(role, sample_statistics(field))
+            inputs.setdefault(role, field_moments(field.data))
     if "background" in call.companions:
         for name, state in states.items():
             given = call.companions["background"]

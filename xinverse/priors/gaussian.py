@@ -283,7 +283,7 @@ class GaussianPrior(Prior):
         # The symmetric root exists and is unique for a singular coupling too.
         values, vectors = _modes(self.coupling.to(torch.float64))
         mix = (vectors * values.sqrt() @ vectors.T).to(root.dtype)[self.series]
-        day = torch.searchsorted(self.times, self.time)
+        day = torch.searchsorted(self.times, self.time.contiguous())
         return (mix[:, :, None] * root[day][:, None, :]).flatten(1)
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:

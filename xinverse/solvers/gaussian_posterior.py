@@ -133,7 +133,8 @@ class GaussianPosterior(Solver):
         whole = at_whole_times(self.exact, cells) if operator is None else None
         self._seen = seen_through(self.exact, operator) if whole is None else whole
         if whole is not None:
-            cells = torch.cat([torch.searchsorted(whole.times, cells[:, :1]), cells[:, 1:]], 1)
+            times = torch.searchsorted(whole.times, cells[:, :1].contiguous())
+            cells = torch.cat([times, cells[:, 1:]], 1)
         # A copy, so that both have the same modes with the same signs.
         plain = type(self._seen) is Seen
         self._rough = Seen(prior) if plain else deepcopy(self._seen).to(prior.time)

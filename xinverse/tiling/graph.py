@@ -23,7 +23,7 @@ from xinverse.tiling.axis import AxisPlan
 from xinverse.tiling.blend import Region, contributions
 from xinverse.tiling.cover import Cover
 from xinverse.tiling.eager import Covers, Outputs, Solve
-from xinverse.tiling.moments import Cells, block_sums, from_sums
+from xinverse.tiling.moments import block_sums, from_sums, sample_cells
 from xinverse.tiling.plan import Index, Plan
 
 __all__ = ["lazy_moments", "solve_lazily"]
@@ -103,20 +103,19 @@ def solve_lazily(
     }
 
 
-def lazy_moments(array: da.Array, cells: Cells) -> da.Array:
-    """Mean and variance of some cells: a task for each block that holds any, and one more.
+def lazy_moments(array: da.Array) -> da.Array:
+    """As `field_moments`: a task for each block that the sample reads, and one more.
 
     Parameters
     ----------
     array : dask.array.Array, shape (*extra, nt, ny, nx)
         NaN in the gaps.
-    cells : tuple of ndarray
-        Positions along (time, y, x).
 
     Returns
     -------
     dask.array.Array, shape (*extra, 1, 1, 2)
     """
+    cells = sample_cells(array.shape)
     name = "moments-" + tokenize(array.name, cells)
     held = [_held_by(c, lengths) for c, lengths in zip(cells, array.chunks[-3:], strict=True)]
     tasks: dict[Any, Any] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["block_sums", "field_moments", "from_sums"]
+__all__ = ["block_sums", "field_moments", "from_sums", "sample_cells"]
 
 # Four windows along time, y and x, of so many cells: a sample that reads a few blocks of a
 # field, however large it is, and always the same cells, however it is chunked.
@@ -17,7 +17,7 @@ Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def field_moments(array: Any) -> Any:
-    """Mean and variance of the observations in some windows, lazy if the array is.
+    """Mean and variance of the observations in `sample_cells`.
 
     Parameters
     ----------
@@ -29,13 +29,19 @@ def field_moments(array: Any) -> Any:
     array, shape (*extra, 1, 1, 2)
         NaN if the sample has no observation.
     """
-    sizes = array.shape[-3:]
-    cells = tuple(_windows(n, width) for n, width in zip(sizes, WIDTHS, strict=True))
-    if hasattr(array, "__dask_graph__"):
-        from xinverse.tiling.graph import lazy_moments
+    return from_sums([block_sums(array, sample_cells(array.shape))])
 
-        return lazy_moments(array, (cells[0], cells[1], cells[2]))
-    return from_sums([block_sums(array, (cells[0], cells[1], cells[2]))])
+
+def sample_cells(shape: tuple[int, ...]) -> Cells:
+    """Cells of the sample along (time, y, x): a function of the shape alone.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(*extra, nt, ny, nx)``.
+    """
+    t, y, x = (_windows(n, width) for n, width in zip(shape[-3:], WIDTHS, strict=True))
+    return t, y, x
 
 
 def _windows(size: int, width: int) -> np.ndarray:

@@ -147,7 +147,7 @@ def prepare(
             inputs["noise", key] = _aligned("noise", noise, field, logs=bool(call.transform))
         if "background" in method.companions and "background" not in call.companions:
             role = ("overall", names[seen.of])
-            inputs.setdefault(role, field_moments(field.data))
+            inputs.setdefault(role, _moments(field.data))
     if "background" in call.companions:
         for name, state in states.items():
             given = call.companions["background"]
@@ -163,6 +163,15 @@ def prepare(
     method.check(layout)
     tiles = plan_for(method, layout, call.tile, call.limit)
     return Job(states, fields, inputs, covers, layout, tiles)
+
+
+def _moments(array: Any) -> Any:
+    """Mean and variance of a field, lazy if it is."""
+    if hasattr(array, "__dask_graph__"):
+        from xinverse.tiling.graph import lazy_moments
+
+        return lazy_moments(array)
+    return field_moments(array)
 
 
 def _source_field(

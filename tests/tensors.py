@@ -19,6 +19,6 @@ def rounding(like: Tensor, times: int = 64) -> float:
     """Some roundings of the largest number of a tensor, in its own precision.
 
     What another order of sums changes: kernels differ from processor to processor, and
-    with the size of a batch. In float64 it leaves a thing that is wrong no room.
+    with the size of a batch. In float64 the bound is too tight for a real error to pass.
     """
     return times * torch.finfo(like.dtype).eps * float(like.detach().abs().max())

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xinverse.tiling.cover import Cover, cell_edges, cover
+from xinverse.local_grid import cell_edges
+from xinverse.tiling.cover import Cover, cover
 
 Edges = list[tuple[Fraction, Fraction]]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from xinverse.errors import GridError
 
-__all__ = ["LocalGrid"]
+__all__ = ["LocalGrid", "cell_edges"]
 
 NAMES = ("time", "y", "x")
 
@@ -111,3 +111,17 @@ class LocalGrid:
 def _is_regular(values: np.ndarray) -> bool:
     line, step = np.linspace(values[0], values[-1], values.size, retstep=True)
     return values.size < 3 or bool(np.abs(values - line).max() <= REGULAR_WITHIN * step)
+
+
+def cell_edges(centres: np.ndarray) -> np.ndarray:
+    """Edges of the cells of an ascending axis: halfway between centres, and extrapolated.
+
+    Parameters
+    ----------
+    centres : ndarray, shape (n,)
+        At least two.
+    """
+    middle = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate(
+        [[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]]
+    )

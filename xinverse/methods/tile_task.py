@@ -13,11 +13,12 @@ from xinverse.errors import DataError
 from xinverse.fields.coordinates import FULL_CIRCLE
 from xinverse.fields.field import refuse_fill_values, refuse_infinite
 from xinverse.fields.grid import Grid
+from xinverse.local_grid import cell_edges
 from xinverse.methods.base import Method
 from xinverse.methods.limits import Limit
 from xinverse.methods.problem import Estimate, Layout, Place, Problem, Source, Wanted
 from xinverse.methods.transforms import from_log, log_moments, to_log
-from xinverse.tiling.cover import SAME_EDGE, cell_edges
+from xinverse.tiling.cover import SAME_EDGE
 from xinverse.tiling.eager import Covers
 from xinverse.tiling.plan import Tile
 

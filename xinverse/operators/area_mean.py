@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xinverse.local_grid import cell_edges
 from xinverse.operators.base import OPERATORS, Operator
 from xinverse.operators.separable import Separable
 
@@ -114,7 +115,7 @@ def overlaps(fine: np.ndarray, coarse: np.ndarray, *, sine: bool = False) -> Ten
     Tensor
         In float64, ``(coarse, fine)``; in units of the fine axis's mean cell.
     """
-    edges, bounds = _edges(fine), _edges(coarse)
+    edges, bounds = cell_edges(fine), cell_edges(coarse)
     if sine:
         edges, bounds = (np.sin(np.deg2rad(np.clip(e, -90, 90))) for e in (edges, bounds))
     low = np.maximum(bounds[:-1, None], edges[:-1])
@@ -122,9 +123,3 @@ def overlaps(fine: np.ndarray, coarse: np.ndarray, *, sine: bool = False) -> Ten
     shared = np.clip(high - low, 0, None) / (edges[-1] - edges[0]) * fine.size
     # A sliver of rounding is no overlap.
     return torch.from_numpy(np.where(shared < 1e-9, 0.0, shared))
-
-
-def _edges(centres: np.ndarray) -> np.ndarray:
-    middle = 0.5 * (centres[1:] + centres[:-1])
-    ends = 2 * centres[:1] - middle[:1], 2 * centres[-1:] - middle[-1:]
-    return np.concatenate([ends[0], middle, ends[1]])

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Cover", "cell_edges", "cover"]
+from xinverse.local_grid import cell_edges
+
+__all__ = ["Cover", "cover"]
 
 # Edges within this share of a cell are equal.
 SAME_EDGE = 1e-3
@@ -63,20 +65,6 @@ class Cover:
         first = int(self.first[low : low + length].min())
         last = int(self.last[low : low + length].max())
         return np.arange(first, max(first, last)) % self.source_size
-
-
-def cell_edges(centres: np.ndarray) -> np.ndarray:
-    """Edges of the cells of an ascending axis: halfway between centres, and extrapolated.
-
-    Parameters
-    ----------
-    centres : ndarray, shape (n,)
-        At least two.
-    """
-    middle = 0.5 * (centres[1:] + centres[:-1])
-    return np.concatenate(
-        [[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]]
-    )
 
 
 def cover(

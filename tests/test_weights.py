@@ -25,6 +25,7 @@ import torch
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from weight_mutations import written
 
 from xinverse.errors import (
     DownloadError,
@@ -36,6 +37,7 @@ from xinverse.errors import (
 )
 from xinverse.fields.grid import Grid
 from xinverse.fields.units import conversion, same_units
+from xinverse.register_weights import main, register
 from xinverse.weights import (
     ModelCard,
     WeightsRef,
@@ -43,12 +45,11 @@ from xinverse.weights import (
     file_sha256,
     load_tensors,
     read_card,
-    register,
     save,
     store,
 )
 from xinverse.weights.entry import Entry
-from xinverse.weights.locate import locate
+from xinverse.weights.locate import bundled_folder, locate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -562,7 +563,7 @@ def test_processes_download_at_once(place: Place) -> None:
     place.server.answer = answer_together
     place.put(place.cache, place.damaged())
     code = (
-        "import pickle, sys; from xinverse.weights.locate import locate;"
+        "import pickle, sys; from xinverse.weights.locate import bundled_folder, locate;"
         "path = locate(pickle.load(sys.stdin.buffer));"
         "sys.stdout.write(path.as_posix())"
     )
@@ -693,32 +694,38 @@ def test_registry_refuses(place: Place) -> None:
 # ---------------------------------------------------------------- the registration
 
 
-def test_register(place: Place, file: Path) -> None:
+def test_register(place: Place, tmp_path: Path) -> None:
+    file = written(tmp_path / "network.safetensors")
     (place.package / "registry.json").write_text("{}")
-    first = register.register(file, "ssh-one", default=True, package=place.package)
+    first = register(file, "ssh-one", default=True, package=place.package)
     assert first.sha256 == file_sha256(file)
-    second = register.register(file, "ssh-two", default=True, package=place.package)
+    second = register(file, "ssh-two", default=True, package=place.package)
     registry = WeightsRegistry.read(place.package)
     assert list(registry.entries) == ["ssh-one", "ssh-two"]
     assert registry.entries["ssh-two"] == second
     ref = registry.describe(None, "4dvarnet")
     assert ref.name_or_path == ref.card.name == "ssh-two"
     assert registry.fetch("ssh-one") == place.package / "bundled" / "ssh-one.safetensors"
-    assert ref.load().keys() == tensors().keys()
+    assert ref.load().keys() == load_tensors(file).keys()
     assert place.server.asked == []
 
 
-def test_register_refuses(place: Place, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_register_refuses(
+    place: Place, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = written(tmp_path / "network.safetensors")
+    with pytest.raises(WeightsError, match=r"unknown keys \['channels', 'kernel'\]"):
+        register(file, "other", package=place.package)
     (place.package / "registry.json").write_text("{}")
     with pytest.raises(WeightsError, match=r"plain file name"):
-        register.register(file, "../out", package=place.package)
+        register(network, "../out", package=place.package)
     damaged = place.put(place.shared, place.damaged())
     with pytest.raises(HashError):
-        register.register(damaged, "bad", package=place.package)
+        register(damaged, "bad", package=place.package)
     assert os.listdir(place.package / "bundled") == []
     assert (place.package / "registry.json").read_text() == "{}"
     with pytest.raises(SystemExit):
-        register.main(["absent.safetensors", "--name", "bad"])
+        main(["absent.safetensors", "--name", "bad"])
     assert "does not exist" in capsys.readouterr().err
 
 
@@ -727,7 +734,7 @@ def test_register_refuses(place: Place, file: Path, capsys: pytest.CaptureFixtur
 
 def test_what_is_registered_is_true() -> None:
     registry = WeightsRegistry.read()
-    folder = Path(register.__file__).parent / "bundled"
+    folder = bundled_folder()
     bundled = {entry.file for entry in registry.entries.values() if entry.bundled}
     assert {path.name for path in folder.glob("*")} == bundled
     for entry in registry.entries.values():

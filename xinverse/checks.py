@@ -22,8 +22,12 @@ __all__ = [
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite real number; a boolean is not."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return number and bool(isfinite(value))  # type: ignore[arg-type]  # numpy's are real too
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        return False
+    try:
+        return bool(isfinite(value))
+    except (OverflowError, TypeError):  # 10**400 has no float; complex numbers are not real
+        return False
 
 
 def check_number(

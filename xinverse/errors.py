@@ -71,7 +71,7 @@ class HashError(WeightsError):
     """The SHA-256 of a weight file is not the registered one."""
 
 
-class DownloadError(XinverseError, OSError):
+class DownloadError(WeightsError, OSError):
     """A weight file could not be downloaded; the cache is unchanged."""
 
 

@@ -9,10 +9,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from xinverse.errors import OptionError
-from xinverse.weights import ModelCard, load_tensors, read_card, save
+from xinverse.checks import is_number
+from xinverse.errors import OptionError, WeightsError
+from xinverse.weights import ModelCard, load_tensors, save
 from xinverse.weights.checkpoint import CHECKPOINTS
 from xinverse.weights.registry import SUFFIX, cards, fetch
+from xinverse.weights.store import read_header
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,7 +122,7 @@ class Model:
 
 
 def _numbers(scores: dict[str, Any]) -> list[tuple[str, float]]:
-    return [(k, float(v)) for k, v in scores.items() if isinstance(v, int | float)]
+    return [(k, float(v)) for k, v in scores.items() if is_number(v)]
 
 
 def load_model(
@@ -190,6 +192,11 @@ def load_model(
         "network": network,
         "name": name,
     }
+    if not isinstance(weights, str | os.PathLike):
+        raise OptionError(
+            f"weights is {weights!r}, of type {type(weights).__name__}; expected a registered "
+            "name or the path of a file."
+        )
     registered = isinstance(weights, str) and weights in cards()
     if not registered and Path(weights).suffix in CHECKPOINTS:
         from xinverse.methods.reference_checkpoint import read_reference
@@ -200,8 +207,13 @@ def load_model(
             f"{', '.join(f'{key}=' for key in given)}: {str(weights)!r} has a card with "
             "these entries. Leave them out; only checkpoints of other programs need them."
         )
-    from xinverse.methods.windows import build_network
+    from xinverse.methods.network_file import build_network, check_tensors
 
     path = fetch(cast(str, weights)) if registered else Path(weights)
-    card = read_card(path)
-    return Model(build_network(card, load_tensors(path)), card)
+    header = read_header(path)
+    try:
+        check_tensors(header.card, header.tensors)
+        trained = build_network(header.card, load_tensors(path, header.token))
+    except WeightsError as reason:
+        raise type(reason)(f"In the weight file {str(path)!r}: {reason}") from reason
+    return Model(trained, header.card)

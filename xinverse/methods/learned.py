@@ -16,6 +16,7 @@ from xinverse.methods.oi import OptimalInterpolation, posterior
 from xinverse.methods.problem import Layout, Place, Problem, Source
 from xinverse.methods.tile_statistics import Centred, anomalies, background_of, spread_of
 from xinverse.methods.windows import NETWORK_HALO, Start, WindowMethod
+from xinverse.schema import Later, Number, Schema, Whole
 
 __all__ = ["LearnedMethod", "normalisation", "register_network"]
 
@@ -52,6 +53,10 @@ class LearnedMethod(WindowMethod):
 
     companions: ClassVar[tuple[str, ...]] = ("noise", "background")
     bytes_per_cell: ClassVar[float] = 300  # the background, and windows solved together
+    settings: ClassVar[Schema] = Schema(
+        background=Schema(length_scale=Number(1e-3, 4e4), time_scale=Number(1e-3, 4e4)),
+        passes=Later(Whole(1, 100), 1),
+    )
 
     length_scale: float | None = None
     time_scale: float | None = None
@@ -82,7 +87,7 @@ class LearnedMethod(WindowMethod):
         """Number of passes: the option, or that of the model card."""
         if self.passes is not None:
             return self.passes
-        return int(self.card.config.get("passes", 1))
+        return int(self.settings.read(self.card.config)["passes"])
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
         """Halo of the background's scales, the network's reach and one window."""

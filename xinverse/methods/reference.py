@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import numpy as np
 from xinverse.methods.base import METHODS, Footprint
 from xinverse.methods.problem import Layout, Problem
 from xinverse.methods.windows import Start, WindowMethod
+from xinverse.schema import List, Number, Schema, Whole
 
 __all__ = ["ReferenceMethod"]
 
@@ -36,8 +38,22 @@ class ReferenceMethod(WindowMethod):
     # Per day; the windows that are solved together are added.
     bytes_per_cell: ClassVar[float] = 60
     network: ClassVar[str | type[Any]] = "xinverse.learning.networks:ReferenceFourDVarNet"
+    settings: ClassVar[Schema] = Schema(
+        normalisation=Schema(mean=Number(-1e12, 1e12), std=Number(1e-12, 1e12)),
+        border=List(Whole(0, 50_000), 2, 2),
+    )
 
     stride: int = 1
+
+    @classmethod
+    def check_settings(cls, config: Mapping[str, Any]) -> None:
+        """Require patches with cells inside their border."""
+        patch, border = config.get("patch"), config["border"]
+        if patch is None or min(p - 2 * b for p, b in zip(patch, border, strict=True)) < 1:
+            raise ValueError(
+                f"config.patch={patch}, config.border={border}: expected cells along y and x, "
+                "more than the borders at both ends."
+            )
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
         """The patches of the training, with as many days as memory holds."""

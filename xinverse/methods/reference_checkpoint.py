@@ -173,28 +173,43 @@ def _build(
     state: Mapping[str, Tensor], options: Mapping[str, Any], path: str | os.PathLike[str]
 ) -> ReferenceFourDVarNet:
     """The network whose sizes are those of the tensors."""
+    import torch
+
     from xinverse.learning.networks import ReferenceFourDVarNet
 
     enter, leave = state["cost.prior.conv_in.weight"], state["solver.conv_out.weight"]
-    try:
-        net = ReferenceFourDVarNet(
-            int(enter.shape[1]), int(enter.shape[0]), int(leave.shape[1]), **options
+    name = os.fspath(path)
+    if (enter.ndim, leave.ndim) != (4, 4):
+        raise WeightsError(
+            f"{name!r}: the tensors of its convolutions have {enter.ndim} and {leave.ndim} "
+            "axes; expected four."
         )
+    sizes = {
+        "window": enter.shape[1],
+        "prior_hidden": enter.shape[0],
+        "solver_hidden": leave.shape[1],
+    }
+    try:
+        for key, size in sizes.items():
+            ReferenceFourDVarNet.options.keys[key].check(key, size)
+    except ValueError as error:
+        raise WeightsError(f"{name!r}, sizes of its convolutions: {error}") from error
+    try:
+        with torch.device("meta"):  # without memory, since sizes may be those of one tensor
+            shapes = ReferenceFourDVarNet(**sizes, **options).state_dict()
     except ValueError as error:
         raise OptionError(f"network=: {error}") from error
-    except IndexError as error:
-        raise WeightsError(
-            f"{os.fspath(path)!r}: the tensors of its convolutions have {enter.ndim} and "
-            f"{leave.ndim} axes; expected four."
-        ) from error
-    whole = {"cost.log_weights": net.cost.log_weights, **state}
-    try:
-        net.load_state_dict(whole)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{os.fspath(path)!r}: its tensors are not those of the reference 4DVarNet with "
-            f"3 x 3 convolutions. {error}"
-        ) from error
+    for key, value in state.items():
+        if value.shape != shapes[key].shape or not value.is_floating_point():
+            raise WeightsError(
+                f"{name!r}: its tensors are not those of the reference 4DVarNet with 3 x 3 "
+                f"convolutions. {key!r} is {value.dtype} of shape {tuple(value.shape)}; "
+                f"expected floats of shape {tuple(shapes[key].shape)}."
+            )
+        if not value.isfinite().all():
+            raise WeightsError(f"{name!r}: {key!r} holds values that are not finite.")
+    net = ReferenceFourDVarNet(**sizes, **options)
+    net.load_state_dict({"cost.log_weights": net.cost.log_weights, **state})
     return net
 
 
@@ -212,12 +227,12 @@ def _patches(
         if min(sides) < 1 or sides != list(patch):
             raise OptionError(f"patch={patch!r}: expected whole cells along y and x, above 0.")
         return sides, [side // 10 for side in sides], None
-    counted = weight > 0
-    if weight.ndim != 3 or not bool(counted.any()):
+    counted = weight > 0 if weight.is_floating_point() else weight.new_zeros(())
+    if weight.ndim != 3 or not counted.any() or not weight.isfinite().all():
         raise WeightsError(
             f"{os.fspath(path)!r}: its 'rec_weight' is of shape {tuple(weight.shape)}, with "
-            f"{int(counted.sum())} weights above 0; expected some, on (time, y, x). Leave it "
-            "out and give patch=."
+            f"{int(counted.sum())} weights above 0; expected some, finite, on (time, y, x). "
+            "Leave it out and give patch=."
         )
     if patch is not None and list(patch) != list(weight.shape[1:]):
         raise OptionError(

@@ -13,8 +13,8 @@ from xinverse.device import Precision, resolve_device
 from xinverse.errors import OptionError
 from xinverse.methods.base import METHODS
 from xinverse.methods.learned import LearnedMethod
+from xinverse.methods.network_file import network_class
 from xinverse.methods.registry import find
-from xinverse.methods.windows import network_class
 from xinverse.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
 import numpy as np
@@ -14,8 +13,10 @@ import numpy as np
 from xinverse.checks import check_choice, check_count
 from xinverse.device import Precision
 from xinverse.errors import GridError, OptionError
-from xinverse.methods.base import METHODS, Method
+from xinverse.methods.base import Method
+from xinverse.methods.network_file import build_network
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
+from xinverse.schema import Schema
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from xinverse.learning.networks import WindowNetwork
     from xinverse.weights import ModelCard, WeightsRef
 
-__all__ = ["Start", "WindowMethod", "build_network", "network_class", "window_starts"]
+__all__ = ["Start", "WindowMethod", "window_starts"]
 
 # Cells of context beyond which the network's answer no longer changes noticeably.
 NETWORK_HALO = 24
@@ -98,6 +99,8 @@ class WindowMethod(Method):
     regular: ClassVar[tuple[str, ...]] = ("time", "space")
     # "module:class", so that naming a method does not import PyTorch; or the class.
     network: ClassVar[str | type[Any]]
+    # What model cards hold for the method, beside the arguments of the network.
+    settings: ClassVar[Schema] = Schema()
 
     weights: WeightsRef
     stride: int = 5
@@ -111,6 +114,21 @@ class WindowMethod(Method):
     @abstractmethod
     def start(self, problem: Problem, device: Any) -> Start:
         """First guess and normalisation of a tile."""
+
+    @classmethod
+    def check_settings(cls, config: Mapping[str, Any]) -> None:
+        """Require settings that belong together.
+
+        Parameters
+        ----------
+        config : mapping
+            The settings of a model card.
+
+        Raises
+        ------
+        ValueError
+            They do not.
+        """
 
     @property
     def card(self) -> ModelCard:
@@ -229,33 +247,3 @@ def _network(reference: WeightsRef, device: str, layout: torch.memory_format) ->
     """The network of some weights on a device, built once per process."""
     network: Any = build_network(reference.card, reference.load()).to(device)
     return cast("WindowNetwork", network.to(memory_format=layout))  # torch's types know none
-
-
-def build_network(card: ModelCard, tensors: Mapping[str, torch.Tensor]) -> WindowNetwork:
-    """The network that a card describes, with its weights, to be used and not trained.
-
-    Parameters
-    ----------
-    card : ModelCard
-        Its ``config`` holds the sizes.
-    tensors : mapping
-        The weights, by the network's own names.
-    """
-    network = network_class(card.method).from_config(card.config)
-    network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False)
-
-
-def network_class(method: str) -> type[WindowNetwork]:
-    """The class of a method's network, imported if it was named by its module.
-
-    Parameters
-    ----------
-    method : str
-        A learned method.
-    """
-    network = cast(type[WindowMethod], METHODS[method]).network
-    if isinstance(network, str):
-        module, _, name = network.partition(":")
-        network = getattr(import_module(module), name)
-    return cast("type[WindowNetwork]", network)

@@ -16,6 +16,7 @@ from xinverse.errors import OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call, history_line
 from xinverse.methods.base import Method
 from xinverse.methods.limits import Limit
+from xinverse.methods.network_file import check_file
 from xinverse.methods.problem import Wanted
 from xinverse.methods.registry import find
 from xinverse.methods.transforms import TRANSFORMS, log_level
@@ -133,7 +134,7 @@ class Call:
         chosen = find(method)
         numbers, companions = _companions(chosen, options, ds)
         if chosen.learned:
-            numbers["weights"] = describe(weights, chosen.name)
+            numbers["weights"] = describe(weights, chosen.name, check_file)
         elif weights is not None:
             raise OptionError(f"method={chosen.name!r} has no weights and takes no weights=.")
         if transform is not None:

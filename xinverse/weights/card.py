@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from dataclasses import asdict, dataclass, field, fields
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from xinverse.checks import is_number
 from xinverse.errors import UnitsError, WeightsError
 from xinverse.weights.field_checks import (
     Labelled,
@@ -15,6 +16,7 @@ from xinverse.weights.field_checks import (
     check_units,
     check_variable,
 )
+from xinverse.weights.json_text import parse
 
 if TYPE_CHECKING:
     from xinverse.fields.grid import Grid
@@ -97,16 +99,16 @@ class ModelCard:
             "grid_spacing_km",
             isinstance(spacing, list | tuple)
             and len(spacing) == PAIR
-            and all(_is_number(v) for v in spacing)
+            and all(is_number(v) for v in spacing)
             and 0 < spacing[0] <= spacing[1],
             "two numbers, 0 < smallest <= largest, in km",
         )
         self._expect(
             "time_step_days",
-            _is_number(self.time_step_days) and self.time_step_days > 0,
+            is_number(self.time_step_days) and self.time_step_days > 0,
             "a number of days above 0",
         )
-        whole = _is_number(self.window) and self.window == int(self.window) > 0
+        whole = is_number(self.window) and self.window == int(self.window) > 0
         self._expect("window", whole, "a whole number of steps above 0")
 
         # Convert to one form, so that a card read back equals the card written.
@@ -119,8 +121,8 @@ class ModelCard:
             value = getattr(self, key)
             self._expect(key, isinstance(value, dict), "a dictionary")
             try:
-                plain = json.loads(json.dumps(value, allow_nan=False))
-            except (TypeError, ValueError) as reason:
+                plain = parse(json.dumps(value, allow_nan=False), key)
+            except (TypeError, ValueError, RecursionError) as reason:
                 raise WeightsError(
                     f"Model card {self.name!r}: {key} cannot be written as JSON ({reason}). "
                     "Give strings, finite numbers, booleans, lists and dictionaries only."
@@ -134,8 +136,8 @@ class ModelCard:
     def _expect(self, key: str, holds: bool, expected: str) -> None:
         if not holds:
             raise WeightsError(
-                f"Model card {self.name!r}: {key} is {getattr(self, key)!r}; "
-                f"expected {expected}."
+                f"Model card {reprlib.repr(self.name)}: {key} is "
+                f"{reprlib.repr(getattr(self, key))}; expected {expected}."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -174,8 +176,9 @@ class ModelCard:
         missing, unknown = sorted(known - set(values)), sorted(set(values) - known, key=str)
         if missing or unknown:
             raise WeightsError(
-                f"The model card {values.get('name', '(without a name)')!r} does not have the "
-                f"expected keys: missing {missing or 'none'}, unknown {unknown or 'none'}. The "
+                f"The model card {reprlib.repr(values.get('name', 'without a name'))} does not "
+                f"have the expected keys: missing {missing or 'none'}, unknown "
+                f"{reprlib.repr(unknown) if unknown else 'none'}. The "
                 "file was written by another version of xinverse, or by another program."
             )
         return cls(**values)
@@ -198,11 +201,7 @@ class ModelCard:
         WeightsError
             The text is not JSON, or a key is missing or unknown.
         """
-        try:
-            values = json.loads(text)
-        except (TypeError, ValueError) as reason:
-            raise WeightsError(f"The model card is not JSON: {reason}.") from reason
-        return cls.from_dict(values)
+        return cls.from_dict(parse(text, "The model card"))
 
     def check(self, grid: Grid, da: Labelled) -> None:
         """Require a field and a grid like those of the training.
@@ -250,7 +249,3 @@ class ModelCard:
         except (WeightsError, UnitsError) as reason:
             return str(reason)
         return None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

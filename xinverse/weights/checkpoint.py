@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,12 +45,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     import torch
 
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # Path.is_file raises for names that are too long
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
         raise WeightsError(f"The checkpoint {str(path)!r} {what}. Pass the path of a file.")
     try:
+        _refuse_compressed(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as reason:
+    except Exception as reason:  # a damaged file can make torch.load raise anything
         raise _refusal(path, reason) from reason
     state = content
     if isinstance(content, Mapping) and "state_dict" in content:
@@ -68,7 +69,26 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
             f"tensors; its keys are {_names(list(map(str, state)))}. Expected tensors by "
             "name, or a dictionary that holds them under the key 'state_dict'."
         )
+    size = path.stat().st_size
+    for name, value in state.items():
+        # A tensor may repeat a few bytes as a huge array, which any operation would write out.
+        if value.layout != torch.strided or value.numel() * value.element_size() > size:
+            raise WeightsError(
+                f"{str(path)!r}: the tensor {str(name)!r} of shape {tuple(value.shape)} is "
+                f"sparse or larger than the file, which has {size} bytes; expected a dense "
+                "tensor. Write its contiguous() copy."
+            )
     return {str(name): value for name, value in state.items()}
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse a zip file that unpacks to more than itself; torch.save does not compress."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise ValueError("its entries are compressed")
 
 
 def _refusal(path: Path, reason: Exception) -> WeightsError:

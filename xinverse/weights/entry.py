@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ class Entry:
             )
 
     @classmethod
-    def from_dict(cls, name: str, values: dict[str, Any]) -> Entry:
+    def from_dict(cls, name: str, values: Any) -> Entry:
         """Read an entry from JSON values.
 
         Parameters
@@ -77,17 +78,24 @@ class Entry:
         WeightsError
             If a key is missing or unknown, or a value is invalid.
         """
-        if set(values) != KEYS:
+        found = sorted(values) if isinstance(values, dict) else values
+        if found != sorted(KEYS):
             raise WeightsError(
-                f"Registry entry {name!r} has the keys {sorted(values)}; "
+                f"Registry entry {name!r} has the keys {reprlib.repr(found)}; "
                 f"expected {sorted(KEYS)}."
             )
+        for key, kind in {"file": str, "sha256": str, "bundled": bool, "default": bool}.items():
+            if not isinstance(values[key], kind):
+                raise WeightsError(
+                    f"Registry entry {name!r}: {key} is {reprlib.repr(values[key])}; expected "
+                    f"a value of type {kind.__name__}."
+                )
         return cls(
             name=name,
-            file=str(values["file"]),
-            sha256=str(values["sha256"]),
-            bundled=bool(values["bundled"]),
-            default=bool(values["default"]),
+            file=values["file"],
+            sha256=values["sha256"],
+            bundled=values["bundled"],
+            default=values["default"],
             card=ModelCard.from_dict(values["card"]),
         )
 

@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 
 from xinverse.errors import DownloadError, HashError
+from xinverse.weights.download import download
 from xinverse.weights.entry import Entry
 from xinverse.weights.store import file_sha256
 
@@ -25,7 +26,6 @@ __all__ = ["bundled_folder", "cache_folder", "locate", "shared_folders"]
 ENV_PATH = "XINVERSE_WEIGHTS_PATH"
 ENV_CACHE = "XINVERSE_CACHE_DIR"
 ENV_URL = "XINVERSE_WEIGHTS_URL"
-CHUNK = 1 << 16  # bytes
 SCHEMES = ("https://", "http://", "doi:")
 
 # SHA-256 of files already hashed by this process: (path, inode, date, size) -> sha256.
@@ -151,7 +151,9 @@ def _download(entry: Entry, path: Path, progress: bool) -> None:
     url = _url(entry)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-")
+        folder = tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=".download-", ignore_cleanup_errors=True
+        )
     except OSError as reason:
         raise DownloadError(
             f"The weights {entry.name!r} cannot be downloaded: the cache folder "
@@ -161,11 +163,8 @@ def _download(entry: Entry, path: Path, progress: bool) -> None:
     with folder as name:
         fresh = Path(name) / entry.file
         try:
-            import pooch
-
-            kind = pooch.DOIDownloader if url.startswith("doi:") else pooch.HTTPDownloader
-            kind(progressbar=progress, chunk_size=CHUNK)(url, str(fresh), None)
-        except (OSError, ValueError) as reason:  # requests' errors are OSErrors
+            download(url, fresh, progress)
+        except DownloadError as reason:
             raise DownloadError(
                 f"The weights {entry.name!r} could not be downloaded from {url!r}: {reason}. "
                 f"The cache is unchanged. {_otherwise(entry)}"

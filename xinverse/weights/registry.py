@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +12,10 @@ from xinverse.errors import OptionError, UnknownNameError, WeightsError
 from xinverse.weights.card import ModelCard
 from xinverse.weights.entry import Entry
 from xinverse.weights.field_checks import Labelled
+from xinverse.weights.json_text import parse
 from xinverse.weights.locate import locate
 from xinverse.weights.reference import WeightsRef
-from xinverse.weights.store import read_header
+from xinverse.weights.store import Header, read_header
 
 if TYPE_CHECKING:
     from xinverse.fields.grid import Grid
@@ -69,9 +69,22 @@ class WeightsRegistry:
         ----------
         package : pathlib.Path, optional
             The folder that holds it. Default: that of the installed package.
+
+        Raises
+        ------
+        WeightsError
+            The file is absent, is not JSON, or has an entry that is not valid.
         """
         folder = package or Path(__file__).parent
-        values = json.loads((folder / REGISTRY_FILE).read_text(encoding="utf-8"))
+        path = folder / REGISTRY_FILE
+        try:
+            values = parse(path.read_bytes(), f"The registry {str(path)!r}")
+        except OSError as reason:
+            raise WeightsError(
+                f"The registry {str(path)!r} cannot be read ({reason}). Install xinverse again."
+            ) from reason
+        if not isinstance(values, dict):
+            raise WeightsError(f"The registry {str(path)!r} is not a JSON object of entries.")
         return cls([Entry.from_dict(name, entry) for name, entry in values.items()], package)
 
     def cards(self) -> dict[str, ModelCard]:
@@ -102,7 +115,12 @@ class WeightsRegistry:
         """
         return locate(self._entry(name), self.package, progress)
 
-    def describe(self, weights: str | os.PathLike[str] | None, method: str) -> WeightsRef:
+    def describe(
+        self,
+        weights: str | os.PathLike[str] | None,
+        method: str,
+        check: Callable[[Header], None] | None = None,
+    ) -> WeightsRef:
         """Resolve a user's ``weights=``, without reading tensors or downloading.
 
         Parameters
@@ -113,6 +131,8 @@ class WeightsRegistry:
             or if it is an existing file and not a registered name.
         method : str
             The method that uses the weights.
+        check : callable, optional
+            Called with the header of a user's file; raises `WeightsError`.
 
         Raises
         ------
@@ -124,6 +144,7 @@ class WeightsRegistry:
         OptionError
             If `weights` is neither a string nor a path.
         """
+        header = None
         if weights is None:
             ref = self._registered(self._default(method))
         elif not isinstance(weights, str | os.PathLike):
@@ -143,6 +164,12 @@ class WeightsRegistry:
                 f"for {method!r}. Pass weights of this method ({self._names(method)}), or "
                 f"method={ref.card.method!r}."
             )
+        if header is not None and check is not None:
+            try:
+                check(header)
+            except WeightsError as reason:
+                where = f"In the weight file {ref.name_or_path!r}"
+                raise WeightsError(f"{where}: {reason}") from reason
         return ref
 
     def fitting(self, grid: Grid, da: Labelled) -> dict[str, str | None]:
@@ -238,12 +265,16 @@ def fetch(name: str, progress: bool = False) -> Path:
     return installed().fetch(name, progress)
 
 
-def describe(weights: str | os.PathLike[str] | None, method: str) -> WeightsRef:
+def describe(
+    weights: str | os.PathLike[str] | None,
+    method: str,
+    check: Callable[[Header], None] | None = None,
+) -> WeightsRef:
     """Resolve a user's ``weights=``, without reading tensors or downloading.
 
     See `WeightsRegistry.describe`.
     """
-    return installed().describe(weights, method)
+    return installed().describe(weights, method, check)
 
 
 def fitting(grid: Grid, da: Labelled) -> dict[str, str | None]:

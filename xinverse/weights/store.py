@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import reprlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from xinverse.errors import HashError, WeightsError
 from xinverse.weights.card import ModelCard
+from xinverse.weights.json_text import parse
+from xinverse.weights.tensor_table import TensorEntry, read_table
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +39,8 @@ __all__ = [
 ]
 
 PREFIX = 8
-MAX_HEADER = 100_000_000  # the limit of the safetensors format
+MAX_HEADER = 2_000_000  # bytes: a card and some 15,000 tensors
+SHA256 = re.compile(r"[0-9a-f]{64}")
 ZIP_MAGIC = b"PK\x03\x04"
 FOREIGN = (
     "xinverse reads safetensors files that hold a model card. Convert a checkpoint of the "
@@ -59,12 +64,15 @@ class Header:
         whatever its path and date.
     layout : bytes
         The header's JSON without the digest.
+    tensors : dict of str to TensorEntry
+        The tensors' types and shapes.
     """
 
     card: ModelCard
     digest: str
     token: str
     layout: bytes
+    tensors: Mapping[str, TensorEntry]
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -116,14 +124,19 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         model card.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
         raise WeightsError(
             f"The weight file {str(path)!r} {what}. Pass the path of a .safetensors file or a "
             "registered name (see xinverse.weights.cards())."
         )
-    with open(path, "rb") as file:
-        return _parse(file, os.fstat(file.fileno()).st_size, path)
+    try:
+        with open(path, "rb") as file:
+            return _parse(file, os.fstat(file.fileno()).st_size, path)
+    except OSError as reason:
+        raise WeightsError(
+            f"The weight file {str(path)!r} cannot be read: {reason}."
+        ) from reason
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard:
@@ -172,6 +185,7 @@ def load_tensors(
             f"The weight file {str(path)!r} has changed since the method was called. Expected "
             "the same file: call the method again to use the new one."
         )
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     content = path.read_bytes()
@@ -182,7 +196,12 @@ def load_tensors(
             f"The weight file {str(path)!r} is damaged: its sha256 is {found}, expected "
             f"{header.digest} from its header. Copy or train it again."
         )
-    return load(content)
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as reason:
+        raise WeightsError(
+            f"The tensors of the weight file {str(path)!r} cannot be read: {reason}. {FOREIGN}"
+        ) from reason
 
 
 def save(
@@ -243,7 +262,10 @@ def _header_length(prefix: bytes, size: int, path: Path) -> int:
             "download it again."
         )
     if length > MAX_HEADER:
-        raise WeightsError(f"{str(path)!r} is not a safetensors file. {FOREIGN}")
+        raise WeightsError(
+            f"{str(path)!r} is not a safetensors file of xinverse: its header has {length} "
+            f"bytes, at most {MAX_HEADER} expected. {FOREIGN}"
+        )
     if PREFIX + length > size:
         raise WeightsError(
             f"The weight file {str(path)!r} is truncated or is not a safetensors file: it has "
@@ -256,27 +278,22 @@ def _header_length(prefix: bytes, size: int, path: Path) -> int:
 def _parse(file: BinaryIO, size: int, path: Path) -> Header:
     length = _header_length(file.read(PREFIX), size, path)
     text = file.read(length)
-    data_size = size - PREFIX - length
-    try:
-        header: Any = json.loads(text)
-        metadata = header.get("__metadata__", {})
-        tensors = [entry for key, entry in header.items() if key != "__metadata__"]
-        end = max((entry["data_offsets"][1] for entry in tensors), default=0)
-        what = "is truncated" if data_size < end else "has bytes after its end"
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as reason:
-        raise WeightsError(
-            f"{str(path)!r} is not a safetensors file: its header cannot be read. {FOREIGN}"
-        ) from reason
-    if end != data_size:
-        raise WeightsError(
-            f"The weight file {str(path)!r} {what}: it holds {data_size} bytes of tensors, "
-            f"expected {end}. Copy or download it again."
-        )
+    header: Any = parse(text, f"The header of {str(path)!r}")
+    if not isinstance(header, dict):
+        raise WeightsError(f"{str(path)!r} is not a safetensors file. {FOREIGN}")
+    metadata = header.get("__metadata__", {})
+    listed = {key: entry for key, entry in header.items() if key != "__metadata__"}
+    tensors = read_table(listed, size - PREFIX - length, path)
     if not isinstance(metadata, dict) or not {"card", "sha256"} <= set(metadata):
         raise WeightsError(f"{str(path)!r} has no model card. {FOREIGN}")
+    digest = metadata.pop("sha256")
+    if not isinstance(digest, str) or not SHA256.fullmatch(digest):
+        raise WeightsError(
+            f"The header of {str(path)!r} is not valid: its sha256 is {reprlib.repr(digest)}; "
+            "expected 64 lower-case hexadecimal digits."
+        )
     try:
         card = ModelCard.from_json(metadata["card"])
     except WeightsError as reason:
         raise WeightsError(f"In the weight file {str(path)!r}: {reason}") from reason
-    digest = metadata.pop("sha256")
-    return Header(card, digest, hashlib.sha256(text).hexdigest(), _encode(header))
+    return Header(card, digest, hashlib.sha256(text).hexdigest(), _encode(header), tensors)

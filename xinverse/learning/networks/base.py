@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from xinverse.checks import is_number
 from xinverse.learning.losses import time_taper
+from xinverse.schema import Maybe, Number, Schema, Whole
 from xinverse.solvers.base import Mode
 
-__all__ = ["WindowNetwork", "check_representation", "relative_error"]
+__all__ = ["ITERATIONS", "REPRESENTATION", "WIDTH", "WINDOW", "WindowNetwork", "relative_error"]
+
+# Bounds of arguments that networks share: generous, so that only mistakes exceed them.
+WINDOW = Whole(1, 1000)
+WIDTH = Whole(1, 4096)
+ITERATIONS = Whole(1, 1000)
+REPRESENTATION = Maybe(Number(1e-6, 1e6))
 
 
 class WindowNetwork(nn.Module):
@@ -22,19 +28,34 @@ class WindowNetwork(nn.Module):
 
     Attributes
     ----------
+    options : Schema
+        The arguments and their bounds, declared by each network. Arguments that are added
+        later are `xinverse.schema.Later`, so that older model cards remain valid.
     window : int
         Time steps of a window, the channels of the network.
     config : dict
         Arguments that build the same network, as JSON values; the model card stores them.
     """
 
+    options: ClassVar[Schema]
     window: int
     config: dict[str, Any]
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> WindowNetwork:
-        """Build the network that a model card describes."""
-        raise NotImplementedError(f"{cls.__name__} must define from_config.")
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build the network that a model card describes.
+
+        Parameters
+        ----------
+        config : mapping
+            The arguments; other keys of the card are ignored.
+
+        Raises
+        ------
+        ValueError
+            An argument is missing, or out of the bounds of `options`.
+        """
+        return cls(**cls.options.read(config))
 
     def reconstruct(
         self,
@@ -78,23 +99,6 @@ class WindowNetwork(nn.Module):
             Gives dtype and device.
         """
         return time_taper(self.window, like)
-
-
-def check_representation(representation: float | None) -> None:
-    """Require a positive number, or None.
-
-    Parameters
-    ----------
-    representation : float or None
-        As of `xinverse.learning.FourDVarNet`.
-
-    Raises
-    ------
-    ValueError
-        It is neither.
-    """
-    if representation is not None and not (is_number(representation) and representation > 0):
-        raise ValueError(f"representation={representation!r}: expected a number above 0.")
 
 
 def relative_error(noise: Tensor, representation: float) -> Tensor:

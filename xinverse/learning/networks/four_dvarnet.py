@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from xinverse.learning.networks.base import (
+    ITERATIONS,
+    REPRESENTATION,
+    WIDTH,
+    WINDOW,
     WindowNetwork,
-    check_representation,
     relative_error,
 )
 from xinverse.learning.variational_net import VariationalNet
@@ -18,6 +20,7 @@ from xinverse.operators.base import Operator
 from xinverse.operators.mask import Mask
 from xinverse.operators.noise import NoiseWeighted
 from xinverse.priors.two_scale import TwoScale
+from xinverse.schema import Later, Schema, Switch, Word
 from xinverse.solvers.base import Mode, VariationalSolver
 from xinverse.solvers.gradient_descent import GradientDescent
 from xinverse.solvers.lstm import LSTMSolver
@@ -50,6 +53,17 @@ class FourDVarNet(WindowNetwork, VariationalNet):
         As `xinverse.solvers.LSTMSolver`.
     """
 
+    options = Schema(
+        window=WINDOW,
+        prior_hidden=WIDTH,
+        solver_hidden=WIDTH,
+        steps=ITERATIONS,
+        solver=Later(Word("lstm", "gradient-descent"), "lstm"),
+        sees_state=Later(Switch(), False),
+        representation=Later(REPRESENTATION, None),
+        sees_coverage=Later(Switch(), False),
+    )
+
     def __init__(
         self,
         window: int = 11,
@@ -61,38 +75,28 @@ class FourDVarNet(WindowNetwork, VariationalNet):
         representation: float | None = None,
         sees_coverage: bool = False,
     ) -> None:
+        config = self.options.read(
+            {
+                "window": window,
+                "prior_hidden": prior_hidden,
+                "solver_hidden": solver_hidden,
+                "steps": steps,
+                "solver": solver,
+                "sees_state": sees_state,
+                "representation": representation,
+                "sees_coverage": sees_coverage,
+            }
+        )
         descent: VariationalSolver
         if solver == "lstm":
             descent = LSTMSolver(
                 window, solver_hidden, steps, sees_state=sees_state, sees_coverage=sees_coverage
             )
-        elif solver == "gradient-descent":
-            descent = GradientDescent(0.1, steps, learned=True)
         else:
-            raise ValueError(f"solver={solver!r}: expected 'lstm' or 'gradient-descent'.")
-        check_representation(representation)
+            descent = GradientDescent(0.1, steps, learned=True)
         super().__init__(TwoScale(window, prior_hidden), descent)
-        self.config = {
-            "window": window,
-            "prior_hidden": prior_hidden,
-            "solver_hidden": solver_hidden,
-            "steps": steps,
-            "solver": solver,
-            "sees_state": sees_state,
-            "representation": representation,
-            "sees_coverage": sees_coverage,
-        }
+        self.config = config
         self.window, self.representation = window, representation
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> FourDVarNet:
-        """Build the network that a model card describes."""
-        names = ("window", "prior_hidden", "solver_hidden", "steps")
-        sizes: dict[str, Any] = {name: int(config[name]) for name in names}
-        # Cards of the first weights lack these.
-        later = ("solver", "sees_state", "representation", "sees_coverage")
-        others = {name: config[name] for name in later if name in config}
-        return cls(**sizes, **others)
 
     def reconstruct(
         self,

@@ -13,8 +13,7 @@ first gradient. Written from the published description of the network, not from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,11 +21,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from xinverse.convolution import Convolution
-from xinverse.learning.networks.base import WindowNetwork
+from xinverse.learning.networks.base import ITERATIONS, WIDTH, WINDOW, WindowNetwork
 from xinverse.learning.variational_net import VariationalNet
 from xinverse.operators.base import Operator
 from xinverse.operators.mask import Mask
 from xinverse.priors.base import ProjectionPrior
+from xinverse.schema import List, Maybe, Number, Schema, Switch, Whole
 from xinverse.solvers.base import DescentSolver, Mode
 from xinverse.solvers.lstm import ConvLSTMCell
 from xinverse.variational import CostGradient, VariationalCost
@@ -234,6 +234,20 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
     (2023), doi:10.5194/gmd-16-2119-2023.
     """
 
+    options = Schema(
+        window=WINDOW,
+        prior_hidden=WIDTH,
+        solver_hidden=WIDTH,
+        n_step=ITERATIONS,
+        lr_grad=Number(1e-12, 1e12),
+        lbd=Number(1e-6, 1e6),
+        bilin_quad=Switch(),
+        downsamp=Whole(1, 64),
+        solver_downsamp=Whole(1, 64),
+        patch=Maybe(List(Whole(1, 100_000), 2, 2)),
+        time_weights=Maybe(List(Number(1e-12, 1e12), 1, WINDOW.most)),
+    )
+
     def __init__(
         self,
         window: int = 15,
@@ -249,9 +263,28 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
         patch: Sequence[int] | None = None,
         time_weights: Sequence[float] | None = None,
     ) -> None:
-        _check(n_step, lr_grad, lbd, bilin_quad, downsamp, solver_downsamp)
+        config = self.options.read(
+            {
+                "window": window,
+                "prior_hidden": prior_hidden,
+                "solver_hidden": solver_hidden,
+                "n_step": n_step,
+                "lr_grad": lr_grad,
+                "lbd": lbd,
+                "bilin_quad": bilin_quad,
+                "downsamp": downsamp,
+                "solver_downsamp": solver_downsamp,
+                "patch": None if patch is None else list(patch),
+                "time_weights": None if time_weights is None else list(time_weights),
+            }
+        )
+        if time_weights is not None and len(time_weights) != window:
+            raise ValueError(
+                f"time_weights has {len(time_weights)} values: expected one for each of the "
+                f"{window} time steps of the window."
+            )
         prior = BilinearAutoencoder(window, prior_hidden, bilin_quad, downsamp)
-        cells = None if patch is None else (int(patch[0]), int(patch[1]))
+        cells = None if patch is None else (patch[0], patch[1])
         solver = ModulatedDescent(
             window, solver_hidden, n_step, lr_grad, solver_downsamp, cells
         )
@@ -259,27 +292,7 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
         self.cost = MeanCost(prior, lbd**2).float()  # as the rest
         self.window = window
         self.time_weights = time_weights
-        self.config = {
-            "window": window,
-            "prior_hidden": prior_hidden,
-            "solver_hidden": solver_hidden,
-            "n_step": n_step,
-            "lr_grad": lr_grad,
-            "lbd": lbd,
-            "bilin_quad": bilin_quad,
-            "downsamp": downsamp,
-            "solver_downsamp": solver_downsamp,
-            "patch": None if cells is None else list(cells),
-            "time_weights": None if time_weights is None else list(time_weights),
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> ReferenceFourDVarNet:
-        """Build the network that a model card describes."""
-        sizes = ("window", "prior_hidden", "solver_hidden")
-        others = set(config) & (set(signature(cls).parameters) - set(sizes))
-        made: Any = {name: config[name] for name in others}
-        return cls(*(int(config[name]) for name in sizes), **made)
+        self.config = config
 
     def reconstruct(
         self,
@@ -307,26 +320,6 @@ class ReferenceFourDVarNet(WindowNetwork, VariationalNet):
             return torch.tensor(self.time_weights).to(like)
         days = torch.arange(self.window, dtype=torch.float64)
         return (1 - (2 * days + 1 - self.window).abs() / self.window).to(like)
-
-
-def _check(
-    n_step: object,
-    lr_grad: object,
-    lbd: object,
-    bilin_quad: object,
-    downsamp: object,
-    solver_downsamp: object,
-) -> None:
-    """Require values for which the equations hold."""
-    wholes = {"n_step": n_step, "downsamp": downsamp, "solver_downsamp": solver_downsamp}
-    for name, value in wholes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r}: expected a whole number above 0.")
-    for name, number in {"lr_grad": lr_grad, "lbd": lbd}.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
-            raise ValueError(f"{name}={number!r}: expected a number above 0.")
-    if not isinstance(bilin_quad, bool):
-        raise ValueError(f"bilin_quad={bilin_quad!r}: expected True or False.")
 
 
 def _coarsened(work: Callable[[Tensor], Tensor], x: Tensor, factor: int) -> Tensor:

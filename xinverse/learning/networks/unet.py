@@ -5,18 +5,18 @@ r"""A U-Net from background and observations to the field, in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from xinverse.learning.networks.base import (
+    REPRESENTATION,
+    WIDTH,
+    WINDOW,
     WindowNetwork,
-    check_representation,
     relative_error,
 )
 from xinverse.priors.unet import UNet
+from xinverse.schema import Later, Schema, Whole
 from xinverse.solvers.base import Mode
 
 __all__ = ["DirectUNet"]
@@ -41,6 +41,13 @@ class DirectUNet(WindowNetwork):
         below one.
     """
 
+    options = Schema(
+        window=WINDOW,
+        hidden=WIDTH,
+        levels=Whole(1, 10),
+        representation=Later(REPRESENTATION, None),
+    )
+
     def __init__(
         self,
         window: int = 11,
@@ -48,25 +55,21 @@ class DirectUNet(WindowNetwork):
         levels: int = 2,
         representation: float | None = None,
     ) -> None:
+        config = self.options.read(
+            {
+                "window": window,
+                "hidden": hidden,
+                "levels": levels,
+                "representation": representation,
+            }
+        )
         super().__init__()
-        check_representation(representation)
         self.net = UNet(3 * window, hidden, levels)
         # Start from zero, so that the untrained network returns its background.
         for parameter in self.net.leave.parameters():
             nn.init.zeros_(parameter)
-        self.config = {
-            "window": window,
-            "hidden": hidden,
-            "levels": levels,
-            "representation": representation,
-        }
+        self.config = config
         self.window, self.representation = window, representation
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> DirectUNet:
-        """Build the network that a model card describes."""
-        sizes = {name: int(config[name]) for name in ("window", "hidden", "levels")}
-        return cls(**sizes, representation=config.get("representation"))
 
     def reconstruct(
         self,

@@ -1,6 +1,6 @@
 """Bundle a trained file with the package: copy it to ``bundled/`` and register it.
 
-``python -m xinverse.weights.register FILE --name NAME [--default]``
+``python -m xinverse.register_weights FILE --name NAME [--default]``
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xinverse.errors import XinverseError
+from xinverse.methods.network_file import build_network
 from xinverse.weights.entry import Entry
 from xinverse.weights.locate import bundled_folder
 from xinverse.weights.registry import REGISTRY_FILE, SUFFIX, WeightsRegistry
@@ -50,10 +51,10 @@ def register(
     Raises
     ------
     WeightsError
-        If the file is absent, damaged or without a card, or the name is not a valid file
-        name.
+        If the file is absent, damaged, without a card or without the tensors of its network,
+        or the name is not a valid file name.
     """
-    load_tensors(file)  # checks that the file is not damaged
+    build_network(read_card(file), load_tensors(file))  # checks the whole file
     card = replace(read_card(file), name=name)
     entries = dict(WeightsRegistry.read(package).entries)
     if default:
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Default: those of the process.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m xinverse.weights.register",
+        prog="python -m xinverse.register_weights",
         description="Bundle a trained weight file with the package.",
     )
     parser.add_argument("file", help="a .safetensors file with a model card")

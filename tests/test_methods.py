@@ -329,10 +329,6 @@ class Halved(WindowNetwork):
         self.window, self.config = window, {"window": window}
         self.share = torch.nn.Parameter(torch.tensor(0.5))
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(int(config["window"]))
-
     def reconstruct(self, background, y, observed, **_):
         return torch.where(observed, y, self.share * background)
 
@@ -403,8 +399,8 @@ def test_a_network_that_is_named_is_imported_when_it_is_used(tmp_path):
         sys.path.append(sys.argv[1])
         import xinverse
         from xinverse.methods.learned import register_network
+        from xinverse.methods.network_file import network_class
         from xinverse.methods.registry import find
-        from xinverse.methods.windows import network_class
 
         register_network("mine", "learned: mine", "my_network:Mine")
         assert find("mine").learned

@@ -575,7 +575,7 @@ def test_a_recipe_checks_its_values(wrong):
         ({"flips": ("z",)}, OptionError, "flips='z': expected one of"),
         ({"network": {"widow": 5}}, OptionError, "'widow'.*'window'"),
         ({"network": {"window": 45}}, GridError, "40 time steps to train with"),
-        ({"network": {"solver": "adam"}}, OptionError, "expected 'lstm'"),
+        ({"network": {"solver": "adam"}}, OptionError, "expected one of 'lstm'"),
         ({"precision": "float16"}, OptionError, "float16"),
         ({"mask_shifts": 1, "truth": None}, OptionError, "needs truth="),
         (

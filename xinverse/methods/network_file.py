@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 from xinverse.errors import WeightsError
 from xinverse.methods.base import METHODS
-from xinverse.schema import Schema
 from xinverse.weights import ModelCard
 from xinverse.weights.store import Header
 from xinverse.weights.tensor_table import TensorEntry
@@ -65,15 +64,10 @@ def check_card(card: ModelCard) -> None:
             "is not a learned method. Import the package that registers it, or use others."
         )
     method = cast("type[WindowMethod]", METHODS[card.method])
-    # A network without `options` reads its settings itself; see `from_config`.
-    own: Schema | None = getattr(network_class(card.method), "options", None)
     try:
-        if own is None:
-            method.settings.read(card.config)
-        else:
-            (own | method.settings).check("config", card.config)
+        (network_class(card.method).options | method.settings).check("config", card.config)
         method.check_settings(card.config)
-        window = card.config.get("window", card.window)
+        window = card.config.get("window")
         if window != card.window:
             raise ValueError(
                 f"config.window={window}: expected that of the card, {card.window}."

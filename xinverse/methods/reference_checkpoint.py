@@ -184,7 +184,7 @@ def _build(
             f"{name!r}: the tensors of its convolutions have {enter.ndim} and {leave.ndim} "
             "axes; expected four."
         )
-    sizes = {
+    sizes: dict[str, Any] = {
         "window": enter.shape[1],
         "prior_hidden": enter.shape[0],
         "solver_hidden": leave.shape[1],

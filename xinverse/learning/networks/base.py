@@ -29,15 +29,16 @@ class WindowNetwork(nn.Module):
     Attributes
     ----------
     options : Schema
-        The arguments and their bounds, declared by each network. Arguments that are added
-        later are `xinverse.schema.Later`, so that older model cards remain valid.
+        The arguments and their bounds, with ``window``, declared by each network. Arguments
+        that are added later are `xinverse.schema.Later`, so that older model cards remain
+        valid. Default: ``window`` only.
     window : int
         Time steps of a window, the channels of the network.
     config : dict
         Arguments that build the same network, as JSON values; the model card stores them.
     """
 
-    options: ClassVar[Schema]
+    options: ClassVar[Schema] = Schema(window=WINDOW)
     window: int
     config: dict[str, Any]
 

@@ -563,7 +563,7 @@ def test_processes_download_at_once(place: Place) -> None:
     place.server.answer = answer_together
     place.put(place.cache, place.damaged())
     code = (
-        "import pickle, sys; from xinverse.weights.locate import bundled_folder, locate;"
+        "import pickle, sys; from xinverse.weights.locate import locate;"
         "path = locate(pickle.load(sys.stdin.buffer));"
         "sys.stdout.write(path.as_posix())"
     )

@@ -116,8 +116,8 @@ class OptimalInterpolation(Method):
         for name in ("length_scale", "time_scale", "noise", "variance"):
             if number(getattr(self, name)) is not None:
                 check_number(name, getattr(self, name), above=0)
-        check_choice("covariance", self.covariance, (AUTO, *COVARIANCES))
-        check_choice("temporal", self.temporal, (AUTO, *TEMPORAL))
+        check_choice("covariance", self.covariance, (*COVARIANCES, AUTO))
+        check_choice("temporal", self.temporal, (*TEMPORAL, AUTO))
         check_count("seed", self.seed, least=0)
         if self.correlation is not None:
             self.coupling()
@@ -171,25 +171,29 @@ class OptimalInterpolation(Method):
         (first, *others) = layout.sources
         if others or len(layout.variables) > 1 or not first.direct:
             return None
+        numbers = {
+            name: number(getattr(self, name))
+            for name in ("length_scale", "time_scale", "noise", "variance")
+        }
+        # A scale means another distance in each family: one that is given is Gaussian's.
+        scaled = numbers["length_scale"] is not None or numbers["time_scale"] is not None
+        spaces, times = (
+            (AUTO_COVARIANCE if scaled and v == AUTO else v)
+            for v in (self.covariance, self.temporal)
+        )
         families = [
             (space, temporal)
             for space, temporal in FAMILIES
-            if self.covariance in {AUTO, space} and self.temporal in {AUTO, temporal}
+            if spaces in {AUTO, space} and times in {AUTO, temporal}
             if space == "gaussian" or layout.grid.regular_space
         ]
-        given = (AUTO_COVARIANCE if v == AUTO else v for v in (self.covariance, self.temporal))
-        numbers = {
-            name: number(getattr(self, name))
-            for name in ("length_scale", "time_scale", "noise", "variance", "background")
-        }
-        needed = {k: v for k, v in numbers.items() if k != "background"}
-        if first.noise is not None:
-            needed["noise"] = 1.0
-        auto = AUTO in {self.covariance, self.temporal} or None in needed.values()
-        if not auto:
+        if not families:  # a covariance that is not tried, but given
+            space, temporal = (AUTO_COVARIANCE if v == AUTO else v for v in (spaces, times))
+            families = [(space, temporal)]
+        known = {**numbers, "noise": numbers["noise"] if first.noise is None else first.noise}
+        if len(families) == 1 and not any(value is None for value in known.values()):
             return None
-        space, temporal = given
-        return Request(tuple(families) or ((space, temporal),), **numbers)
+        return Request(tuple(families), **numbers, background=self.background)
 
     def resolved(
         self,
@@ -219,7 +223,7 @@ class OptimalInterpolation(Method):
             names = ("length_scale", "time_scale", "noise")
             defaults |= {name: getattr(found, name) for name in names}
             defaults["covariance"], defaults["temporal"] = found.family
-        auto = {n: d for n, d in defaults.items() if getattr(self, n) == AUTO}
+        auto = {n: d for n, d in defaults.items() if number(getattr(self, n)) is None}
         return replace(self, **auto)
 
     def halo(self, layout: Layout) -> tuple[int, int, int]:

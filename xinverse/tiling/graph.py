@@ -163,7 +163,9 @@ def lazy_regions(
     -------
     dask.array.Array, shape (*extra, count, rows, columns)
     """
-    like = next(a for a in inputs.values() if isinstance(a, da.Array) and a.ndim >= 3)
+    like = next(array for array in inputs.values() if array.ndim >= 3)
+    if not isinstance(like, da.Array):  # in memory, while a mask is lazy
+        like = da.from_array(like, chunks=-1)
     sources = {role: _as_dask(array, like) for role, array in sorted(inputs.items())}
     name = "regions-" + tokenize(token, [(role, a.name) for role, a in sources.items()])
     how = "how-" + name

@@ -226,9 +226,6 @@ AT_THE_CALL = {
         r"covariance='gauss': expected one of 'gaussian', 'matern12'",
         call={"covariance": "gauss"},
     ),
-    "a fit that is not yes or no": Mistake(
-        OptionError, r"fit='yes': expected True or False", call={"fit": "yes"}
-    ),
     "a seed that is no number": Mistake(
         OptionError, r"seed=0.5: expected a whole number", call={"seed": 0.5}
     ),

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from dask_counting import raise_if_dask_computes
 from problems import one_source
 
 import xinverse
 import xinverse.solvers.gaussian_posterior as solver_module
 from xinverse.errors import DataError, GridError, OptionError
 from xinverse.fields.grid import Grid
-from xinverse.methods.oi import COVARIANCES, TEMPORAL, OptimalInterpolation, posterior
+from xinverse.methods.oi import COVARIANCES, TEMPORAL, OptimalInterpolation
 from xinverse.methods.problem import Layout, Problem, Source, Wanted
 from xinverse.methods.tile_statistics import anomalies, spread_of
 
@@ -26,6 +27,8 @@ LATITUDE = 42.0 + 0.25 * np.arange(8)
 LONGITUDE = 5.0 + 0.25 * np.arange(9)
 # Every length and time between the cells counts: nothing is out of reach of anything.
 SCALES = {"length_scale": 70.0, "time_scale": 3.0}
+GAUSSIAN = {"covariance": "gaussian", "temporal": "gaussian"}
+DEFAULTS = OptimalInterpolation(length_scale=100.0, time_scale=10.0, **GAUSSIAN)
 
 
 # The textbook --------------------------------------------------------------------------
@@ -60,7 +63,7 @@ def textbook(
     t, km_y, km_x = (a.ravel() for a in np.meshgrid(*coordinates, indexing="ij"))
     distance = np.hypot(km_y[:, None] - km_y, km_x[:, None] - km_x) / options.length_scale
     lag = np.abs(t[:, None] - t) / options.time_scale
-    in_time = np.exp(-(lag**2)) if options.temporal == "gaussian" else np.exp(-lag)
+    in_time = np.exp(-lag) if options.temporal == "exponential" else np.exp(-(lag**2))
     B = variance * space_kernel(options.covariance, distance) * in_time
     seen = np.isfinite(y).ravel()
     R = np.diag(np.broadcast_to(noise, y.shape).ravel()[seen] ** 2)
@@ -159,21 +162,21 @@ def test_the_same_through_the_front_door(covariance):
     assert np.abs(out["sla_error"].values - expected[1]).max() < 1e-3 * 0.5
 
 
-def test_without_options_the_tile_tells_noise_variance_and_level():
+def test_without_an_estimate_the_tile_gives_noise_variance_and_level():
     """A tenth of the standard deviation, the variance less that of the noise, the mean."""
     y = gappy(level=3.0)
-    out = xinverse.interpolate(labelled(y), method="oi", error=True)
+    out = solve(make_problem(y))
     values = y[np.isfinite(y)]
     noise = 0.1 * values.std()
     expected = textbook(
         y,
-        OptimalInterpolation(),
+        DEFAULTS,
         variance=values.var() - noise**2,
         noise=noise,
         level=values.mean(),
     )
-    assert np.abs(out["sla"].values - expected[0]).max() < 1e-4 * values.std()
-    assert np.abs(out["sla_error"].values - expected[1]).max() < 1e-3 * values.std()
+    assert np.abs(out[0] - expected[0]).max() < 1e-4 * values.std()
+    assert np.abs(out[1] - expected[1]).max() < 1e-3 * values.std()
 
 
 def test_a_large_level_costs_no_digits():
@@ -238,7 +241,7 @@ def test_a_grid_in_kilometres_and_irregular_dates():
     mean, error = solve(problem, noise=0.1, variance=0.25, background=0.0, **SCALES)
     expected = textbook(
         y,
-        OptimalInterpolation(**SCALES),
+        OptimalInterpolation(**SCALES, **GAUSSIAN),
         variance=0.25,
         noise=0.1,
         level=0.0,
@@ -287,7 +290,7 @@ def test_noise_may_be_a_variable():
     ds = xr.Dataset({"sla": da, "sigma": da.copy(data=np.where(np.isnan(y), np.nan, noise))})
     given = {"variance": 0.25, "background": 0.0, **SCALES}
     expected = textbook(
-        y, OptimalInterpolation(**SCALES), variance=0.25, noise=noise, level=0.0
+        y, OptimalInterpolation(**SCALES, **GAUSSIAN), variance=0.25, noise=noise, level=0.0
     )
     for value in ("sigma", ds.sigma):
         out = xinverse.interpolate(ds, method="oi", error=True, noise=value, **given)
@@ -392,6 +395,7 @@ def statistics_of(values: list[float], **options) -> tuple[float, np.ndarray]:
     problem = make_problem(y)
     chosen = OptimalInterpolation(**options)
     centred = anomalies(problem, chosen.background)
+    chosen = chosen.resolved(problem)
     found = spread_of(problem, centred, "sla", noise=chosen.noise, variance=chosen.variance)
     (noise_variance,) = found.noise_variance
     return found.variance, noise_variance
@@ -582,7 +586,7 @@ def test_two_sources_of_one_variable_count_each_with_its_noise():
     y = (weights * np.nan_to_num([one, other])).sum(0) / total
     expected = textbook(
         y,
-        OptimalInterpolation(**SCALES),
+        OptimalInterpolation(**SCALES, **GAUSSIAN),
         variance=0.25,
         noise=np.nan_to_num(total, nan=1.0) ** -0.5,
         level=0.0,
@@ -591,59 +595,59 @@ def test_two_sources_of_one_variable_count_each_with_its_noise():
     assert np.abs(found.error["sla"] - expected[1]).max() < 1e-3 * 0.5
 
 
-# Fit ---------------------------------------------------------------------------------------
+# Estimates ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def known() -> tuple[np.ndarray, np.ndarray, Problem]:
-    """A sample of a Gaussian field of known scales, a quarter of it seen with noise."""
+def known() -> tuple[np.ndarray, xr.DataArray]:
+    """A sample of a Gaussian field of known scales, a tenth of it seen with noise."""
     rng = np.random.default_rng(2)
-    t, j, i = 10, 16, 18
+    t, j, i = 30, 24, 24
     axes = (np.arange(float(t)), 15.0 * np.arange(j), 15.0 * np.arange(i))
     roots = [
         np.linalg.cholesky(np.exp(-(((a[:, None] - a) / s) ** 2)) + 1e-9 * np.eye(len(a)))
-        for a, s in zip(axes, (5.0, 60.0, 60.0), strict=True)
+        for a, s in zip(axes, (6.0, 60.0, 60.0), strict=True)
     ]
     truth = 0.2 * np.einsum("ta,yb,xc,abc->tyx", *roots, rng.standard_normal((t, j, i)))
-    y = truth + 0.02 * rng.standard_normal(truth.shape)
+    y = truth + 0.06 * rng.standard_normal(truth.shape)
     y = np.where(rng.random(truth.shape) < 0.1, y, np.nan)
-    return truth, y, make_problem(y, grid=Grid(*axes, False, False))
+    coordinates = {
+        "time": np.datetime64("2020-01-01", "ns") + np.arange(t) * np.timedelta64(1, "D"),
+        "y": ("y", axes[1], {"units": "km"}),
+        "x": ("x", axes[2], {"units": "km"}),
+    }
+    return truth, xr.DataArray(y, coordinates, ("time", "y", "x"), name="sla")
 
 
-def test_a_fit_finds_the_scales_and_maps_better_than_wrong_ones(known):
-    truth, _, problem = known
-    wrong = {"length_scale": 150.0, "time_scale": 2.0, "background": 0.0}
-    method = OptimalInterpolation(fit=True, **wrong)
-    found = posterior(problem, method, anomalies(problem, 0.0), CPU)
-    solved, options = found.solved, found.options
-    assert options.length_scale == pytest.approx(60.0, rel=0.3)
-    assert options.time_scale == pytest.approx(5.0, rel=0.3)
-    assert float(solved.noise_variance.mean()) ** 0.5 == pytest.approx(0.02, rel=0.3)
-    assert solved.exact.variance**0.5 == pytest.approx(0.2, rel=0.3)
+def test_scales_and_noise_that_are_not_given_are_estimated(known):
+    truth, seen = known
 
     def mse(**given) -> float:
-        return float(np.square(solve(problem, background=0.0, **given)[0] - truth).mean())
+        found = xinverse.interpolate(seen, method="oi", background=0.0, **given)
+        return float(np.square(found.values - truth).mean())
 
-    perfect = mse(length_scale=60.0, time_scale=5.0, noise=0.02, variance=0.04)
-    fitted = mse(fit=True, length_scale=150.0, time_scale=2.0)
-    assert fitted < 0.5 * mse(length_scale=150.0, time_scale=2.0)
-    assert fitted < 1.15 * perfect
-
-
-def test_a_fit_is_the_same_every_time(known):
-    problem = known[2]
-    first = solve(problem, fit=True, background=0.0)
-    np.testing.assert_array_equal(solve(problem, fit=True, background=0.0), first)
-    assert np.abs(solve(problem, fit=True, background=0.0, seed=5) - first).max() > 0
+    perfect = mse(length_scale=60.0, time_scale=6.0, noise=0.06, variance=0.04)
+    assert mse() < 1.08 * perfect
+    assert mse(noise=0.06) < 1.08 * perfect
+    assert mse(length_scale=60.0, time_scale=6.0) < 1.08 * perfect
+    assert 2 * perfect < mse(length_scale=150.0, time_scale=2.0, noise=0.02, variance=0.04)
 
 
-def test_a_fit_of_one_observation_keeps_the_options():
-    y = np.full(SHAPE, np.nan)
-    y[0, 0, 0] = 1.0
-    given = {"background": 0.0, "variance": 1.0, "noise": 0.1, **SCALES}
-    np.testing.assert_array_equal(
-        solve(make_problem(y), fit=True, **given), solve(make_problem(y), **given)
-    )
+def test_the_estimate_is_that_of_the_field(known):
+    _, seen = known
+    error = xinverse.interpolate(seen, method="oi", background=0.0, error=True)["sla_error"]
+    given = {"length_scale": 60.0, "time_scale": 6.0, "noise": 0.06, "variance": 0.04}
+    expected = xinverse.interpolate(seen, method="oi", background=0.0, error=True, **given)
+    ratio = float(error.mean() / expected["sla_error"].mean())
+    assert ratio == pytest.approx(1, abs=0.1)
+
+
+def test_estimates_do_not_depend_on_chunks(known):
+    _, seen = known
+    whole = xinverse.interpolate(seen, method="oi")
+    with raise_if_dask_computes():
+        lazy = xinverse.interpolate(seen.chunk(time=7, y=10, x=24), method="oi")
+    np.testing.assert_allclose(lazy.values, whole.values, rtol=0, atol=1e-9)
 
 
 # Options -----------------------------------------------------------------------------------
@@ -666,7 +670,6 @@ def test_a_fit_of_one_observation_keeps_the_options():
             "matern12",
             "temporal='matern12': expected one of 'gaussian', 'exponential'",
         ),
-        ("fit", "yes", "fit='yes': expected True or False"),
         ("seed", 1.5, "seed=1.5: expected a whole number"),
     ],
 )

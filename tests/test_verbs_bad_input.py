@@ -175,13 +175,6 @@ MISTAKES = {
         {"method": "4dvarnet", "noise": 0.02, "length_scale": None, "time_scale": None},
         lambda data: fine(data),  # noqa: PLW0108  defined below
     ),
-    "a fit through a blur": Mistake(
-        "deconvolve",
-        OptionError,
-        r"fit=True estimates the scales of one variable that is "
-        r"observed cell by cell",
-        {"fit": True, "noise": None},
-    ),
     "nothing to be like": Mistake(
         "downscale", OptionError, r"Got a dict to take the grid from", {"like": {"lat": 3}}
     ),

@@ -10,11 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION
 from xinverse.osse import Ocean, draw_ocean, observe, simulate
 
 SPACING_KM = (8.0, 28.0)
 TRAINING = tuple(range(16))
+WIDER = tuple(range(400, 410))  # drawn from wider ranges than those of `draw_ocean`
+VALIDATION = ((300, 301), (450, 451))  # as TRAINING and as WIDER, to choose weights by
 UNSEEN = (200, 201, 202)  # parameters within the range of the training
+UNSETTLED = 0.6  # standard deviation, m
 SIZE, DAYS, SPINUP = 64, 200, 400
 # Outside: a weak, broad flow further north than any ocean of the training.
 OUTSIDE = Ocean(
@@ -52,10 +56,42 @@ class Pair(NamedTuple):
     words: str
 
 
+def drawn_wider(seed: int) -> Ocean:
+    """Parameters of an ocean from wider ranges: lower and higher latitudes, broader eddies."""
+    rng = np.random.default_rng(seed)
+    spacing = float(rng.uniform(*SPACING_KM))
+    radius = float(rng.uniform(max(15.0, 0.7 * spacing), 46.0))
+    latitude, ratio = float(rng.uniform(18.0, 60.0)), float(rng.uniform(0.15, 0.4))
+    beta = 2 * EARTH_ROTATION * np.cos(np.deg2rad(latitude)) / EARTH_RADIUS
+    shear = rng.uniform(0.9, 2.0) * beta * (1e3 * radius) ** 2 * (1 + ratio) / ratio
+    return Ocean(
+        spacing_km=spacing,
+        rossby_radius_km=radius,
+        shear=float(shear),
+        latitude=latitude,
+        drag=float(np.exp(rng.uniform(*np.log((0.5e-7, 2.5e-7))))),
+        depth_ratio=ratio,
+    )
+
+
 def training_runs(cache: Path) -> list[xr.DataArray]:
     """Sea level of the oceans to learn from."""
     oceans = [draw_ocean(seed, SPACING_KM) for seed in TRAINING]
-    return _runs(oceans, cache / "training.zarr", seed=7)
+    wider = [drawn_wider(seed) for seed in WIDER]
+    runs = [
+        *_runs(oceans, cache / "training.zarr", seed=7),
+        *_runs(wider, cache / "wider.zarr", seed=40_007),
+    ]
+    # With weak drag and strong shear a few never settle: they are no seas.
+    return [run for run in runs if float(run.std()) < UNSETTLED]
+
+
+def validation_runs(cache: Path) -> list[xr.DataArray]:
+    """Sea level of the oceans to choose weights by, which are not those to score on."""
+    inside, wider = VALIDATION
+    oceans = [draw_ocean(seed, SPACING_KM) for seed in inside]
+    oceans += [drawn_wider(seed) for seed in wider]
+    return _runs(oceans, cache / "validation.zarr", seed=80_007)
 
 
 def unseen_runs(cache: Path) -> dict[str, xr.DataArray]:

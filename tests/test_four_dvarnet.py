@@ -10,7 +10,7 @@ from dask_counting import raise_if_dask_computes
 from problems import one_source
 
 import xinverse
-from xinverse.errors import GridError, OptionError, UnitsError, WeightsError
+from xinverse.errors import OptionError, UnitsError, WeightsError
 from xinverse.fields.grid import Grid
 from xinverse.learning.networks import FourDVarNet
 from xinverse.methods.problem import Problem
@@ -154,11 +154,6 @@ def test_a_day_is_solved_about_twice():
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        (
-            lambda d: d.isel(time=slice(0, 8)),
-            GridError,
-            "8 time steps.*window of the weights is",
-        ),
         (lambda d: d.isel(time=np.r_[0:20, 22:40]), WeightsError, "regular"),
         (lambda d: d.assign_attrs(units="cm"), UnitsError, "cm"),
         (
@@ -172,7 +167,7 @@ def test_a_day_is_solved_about_twice():
             "sea_surface_height",
         ),
     ],
-    ids=["short", "irregular", "units", "spacing", "variable"],
+    ids=["irregular", "units", "spacing", "variable"],
 )
 def test_fields_that_the_weights_were_not_made_for(l3, change, error, text):
     with pytest.raises(error, match=text):
@@ -226,3 +221,32 @@ def test_options_are_checked(l3):
     with pytest.raises(OptionError, match="precision='half': expected one of"):
         l3.ssh.inverse.interpolate(method="4dvarnet", precision="half")
     assert "4dvarnet" in repr(xinverse.methods())
+
+
+def test_windows_reach_beyond_the_ends_by_the_overhang():
+    from xinverse.methods.windows import window_days
+
+    def starts(days, overhang):
+        cells = (np.arange(days), np.arange(2), np.arange(2))
+        grid = Grid(cells[0].astype(float), np.arange(2.0), np.arange(2.0), True, False)
+        whole = (slice(0, days), slice(0, 2), slice(0, 2))
+        problem = one_source(np.full((days, 2, 2), np.nan), grid, cells=cells, keep=whole)
+        return window_starts(problem, 11, 5, slice(0, days), overhang)
+
+    assert starts(30, 0) == [0, 4, 9, 14, 19]
+    assert starts(30, 5) == [-5, -1, 4, 9, 14, 19, 24]
+    assert starts(11, 0) == [0]
+    assert (min(starts(4, 0)), max(starts(4, 0))) == (-7, 0)
+    assert all(s + 11 > 0 and s < 1 for s in starts(1, 5))
+    nearest, own = window_days(-2, 5, 4)
+    assert nearest.tolist() == [0, 0, 0, 1, 2]
+    assert own.tolist() == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("days", [1, 2, 10])
+def test_a_series_shorter_than_the_window_is_mapped(days):
+    (truth,) = nature_runs([Ocean()], days=10, spinup=5, size=24)
+    seen = observe(truth, ["nadir:10", "swot"], noise=0.02, seed=1).ssh.isel(time=slice(days))
+    mapped = seen.inverse.interpolate(method="4dvarnet", noise=0.02)
+    assert mapped.shape == seen.shape
+    assert bool(np.isfinite(mapped).all())

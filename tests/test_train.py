@@ -28,6 +28,7 @@ from xinverse.scores import normalised_mse
 from xinverse.tiling.patches import PatchSampler
 from xinverse.verbs.training_fields import TrainingFields
 from xinverse.verbs.training_regions import make_example, shifted
+from xinverse.verbs.training_scenes import SceneSampler
 
 SMALL = {
     "steps": 4,
@@ -436,7 +437,8 @@ def test_the_noise_of_each_field_is_told(truth, seen, method):
 
 def test_the_noise_of_a_patch_is_that_of_a_tile(truth, seen):
     cut = region(truth, seen).cut((slice(0, 5), slice(0, 24), slice(0, 24)))
-    np.testing.assert_allclose(cut["noise"], 0.02 / region(truth, seen).scale, rtol=1e-5)
+    expected = np.where(cut["observed"], 0.02 / region(truth, seen).scale, 0.0)
+    np.testing.assert_allclose(cut["noise"], expected, rtol=1e-5)
     halved = region(truth, (seen / 2).assign_attrs(seen.attrs))  # its own noise is 0.02 too
     assert halved.noise == pytest.approx(0.02)
 
@@ -621,3 +623,79 @@ def test_fields_that_do_not_belong_together_are_refused(truth, seen):
 def test_a_model_is_saved_under_a_name_that_weights_understands(model, tmp_path):
     with pytest.raises(OptionError, match="safetensors"):
         model.save(tmp_path / "mine.pt")
+
+
+# Scenes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scenes(truth):
+    def draw(seed):
+        rng = np.random.default_rng(seed)
+        first = int(rng.integers(30))
+        part = truth.isel(time=slice(first, first + int(rng.integers(3, 20))))
+        l3 = xinverse.osse.observe(part, ["nadir:8"], noise=0.02, seed=seed)
+        return TrainingFields(part, l3["ssh"], noise=l3["ssh_noise"])
+
+    return xinverse.TrainingScenes(draw)
+
+
+SCENES = {k: v for k, v in SMALL.items() if k != "noise"} | {"overhang": 2}
+
+
+def test_scenes_are_drawn_anew_for_every_batch(scenes):
+    sampler = SceneSampler(scenes, Recipe(patch=12, batch=4, overhang=2), window=5)
+    one, again, other = sampler.at(0), sampler.at(0), sampler.at(1)
+    for name, part in one.items():
+        np.testing.assert_array_equal(part, again[name])
+    assert not np.array_equal(one["observed"], other["observed"])
+    held = sampler.validation(1)[0]
+    assert not np.array_equal(one["y"], held["y"])
+
+
+def test_a_scene_is_normalised_as_a_method_normalises_a_tile(scenes):
+    region = SceneSampler(scenes, Recipe(patch=12), window=5).example(0, 0).region
+    nt, ny, nx = region.shape
+    cut = region.cut((slice(0, nt), slice(0, ny), slice(0, nx)))
+    np.testing.assert_allclose(cut["background"].mean((1, 2)), 0, atol=1e-5)
+    assert (cut["noise"][cut["observed"]] > 0).all()
+    assert not cut["noise"][~cut["observed"]].any()
+
+
+def test_a_window_beyond_the_ends_sees_nothing_there(truth, seen):
+    own = region(truth, seen)
+    box = (slice(0, 12), slice(0, 12))
+    inside = own.cut((slice(0, 3), *box))
+    cut = own.cut_padded(-2, 5, slice(0, 50), box)
+    assert not cut["observed"][:2].any()
+    assert not cut["counted"][:2].any()
+    np.testing.assert_array_equal(cut["background"][0], inside["background"][0])
+    for name in ("y", "truth", "background", "observed", "noise"):
+        np.testing.assert_array_equal(cut[name][2:], inside[name])
+
+
+def test_a_training_on_scenes_resumes_to_the_same_weights(scenes, tmp_path):
+    once = xinverse.train("4dvarnet", scenes, **SCENES)
+    xinverse.train("4dvarnet", scenes, **SCENES, folder=tmp_path)
+    assert same(once, xinverse.train("4dvarnet", scenes, **SCENES, folder=tmp_path))
+    assert once.card.config["overhang"] == 2
+    assert np.isfinite(once.history[-1]["validation"])
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "text"),
+    [
+        (lambda _: xinverse.TrainingScenes(3), {}, "draw is a int"),
+        (lambda _: xinverse.TrainingScenes(lambda seed: seed), {}, "returned a int"),
+        (lambda s: s, {"noise": 0.02}, "noise= cannot be given with TrainingScenes"),
+        (lambda s: s, {"overhang": 5}, "fewer days than the window, 5"),
+    ],
+)
+def test_scenes_that_are_not_understood(scenes, source, options, text):
+    with pytest.raises(OptionError, match=text):
+        xinverse.train("4dvarnet", source(scenes), **SCENES | options)
+
+
+def test_a_scene_smaller_than_a_patch_is_refused(scenes):
+    with pytest.raises(DataError, match="24 x 24 cells, and a patch 30 x 30"):
+        xinverse.train("4dvarnet", scenes, **SCENES | {"patch": 30})

@@ -184,7 +184,6 @@ IRREGULAR = np.array([0.0, 0.1, 0.2, 0.35, 0.4])
         ),
         (grid(step=3.0), field(), WeightsError, "time step of 1 days.*has 3 days"),
         (grid(step=1.2), field(), WeightsError, "time step of 1 days.*has 1.2 days"),
-        (replace(grid(), time=np.zeros(1)), field(), WeightsError, "a single date"),
         (replace(grid(), time=np.array([0.0, 1, 2, 4])), field(), WeightsError, "regular time"),
     ],
 )

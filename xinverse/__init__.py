@@ -18,6 +18,7 @@ from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.plan_tiles import plan_tiles
 from xinverse.verbs.train import train
 from xinverse.verbs.training_fields import TrainingFields
+from xinverse.verbs.training_scenes import TrainingScenes
 from xinverse.weights import fetch
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Model",
     "Recipe",
     "TrainingFields",
+    "TrainingScenes",
     "__version__",
     "climatology",
     "compare",

@@ -68,6 +68,10 @@ class Recipe:
     passes : int, optional
         Default number of passes over the series when the weights are used; each starts
         from the map of the one before. Default: that of ``start=``, else 1.
+    overhang : int, optional
+        Days by which windows may reach beyond the ends of a series, where nothing is
+        observed, in training and when the weights are used. The first and the last day are
+        then also mapped in the middle of a window. Default: that of ``start=``, else 0.
 
     Raises
     ------
@@ -99,6 +103,7 @@ class Recipe:
     length_scale: float = 90.0
     time_scale: float = 10.0
     passes: int | None = None
+    overhang: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -110,6 +115,8 @@ class Recipe:
             check_count(name, getattr(self, name))
         if self.passes is not None:
             check_count("passes", self.passes, what="a number of passes")
+        if self.overhang is not None:
+            check_count("overhang", self.overhang, least=0, what="a number of days")
         check_count("seed", self.seed, least=0)
         for name in ("learning_rate", "clip", "length_scale", "time_scale"):
             check_number(name, getattr(self, name), above=0)

@@ -216,7 +216,7 @@ register_network(
 
 
 def normalisation(
-    y: np.ndarray, grid: Grid, sea: np.ndarray, noise: float | None
+    y: np.ndarray, grid: Grid, sea: np.ndarray, noise: float | np.ndarray | None
 ) -> tuple[float, float, float]:
     """Level and scale that normalise some days of observations, as for a tile.
 
@@ -228,8 +228,8 @@ def normalisation(
         Grid of the observations.
     sea : ndarray of bool, shape (ny, nx)
         True on the sea.
-    noise : float, optional
-        As in the options of the learned methods.
+    noise : float or ndarray, optional
+        As in the options of the learned methods; an array is that of each observation.
 
     Returns
     -------
@@ -240,11 +240,11 @@ def normalisation(
     whole = (slice(None), slice(None), slice(None))
     cells = (np.arange(y.shape[0]), np.arange(y.shape[1]), np.arange(y.shape[2]))
     name = "field"
-    source = Source(name, grid, np.where(sea, y, np.nan))
+    source = Source(name, grid, np.where(sea, y, np.nan), noise)
     place = Place(cells, whole, "the given days")
     days = Problem((name,), grid, sea, (source,), {}, place)
     centred = anomalies(days, None)
-    found = spread_of(days, centred, name, noise=noise, variance=None)
+    found = spread_of(days, centred, name, noise=None, variance=None)
     (noise_variance,) = found.noise_variance
     level = float(centred.background[name])
     return level, found.variance**0.5, float(noise_variance.mean()) ** 0.5

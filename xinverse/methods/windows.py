@@ -12,7 +12,7 @@ import numpy as np
 
 from xinverse.checks import check_choice, check_count
 from xinverse.device import Precision
-from xinverse.errors import GridError, OptionError
+from xinverse.errors import OptionError
 from xinverse.methods.base import Method
 from xinverse.methods.network_file import build_network
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
@@ -140,15 +140,15 @@ class WindowMethod(Method):
         """Passes over the series, each from the map of the one before."""
         return 1
 
+    @property
+    def overhang(self) -> int:
+        """Days by which windows reach beyond the ends of a series, as in training."""
+        return int(self.card.config.get("overhang", 0))
+
     def check(self, layout: Layout) -> None:
-        """Require a regular grid, at least one window long."""
+        """Require a regular grid, and a stride within the window."""
         super().check(layout)
-        window, times = self.card.window, layout.grid.time.size
-        if times < window:
-            raise GridError(
-                f"The field has {times} time steps, and the window of the weights is "
-                f"{window}. Give a longer series, or use method='oi'."
-            )
+        window = self.card.window
         if self.stride > window:
             raise OptionError(f"stride={self.stride}: expected at most the window, {window}.")
 
@@ -164,7 +164,7 @@ class WindowMethod(Method):
         for later in reversed(range(self.rounds)):
             reach = later * (network.window - 1)  # of the windows of the passes to come
             part = slice(max(keep[0].start - reach, 0), min(keep[0].stop + reach, times))
-            starts = window_starts(problem, network.window, self.stride, part)
+            starts = window_starts(problem, network.window, self.stride, part, self.overhang)
             with torch.autocast(start.first.device.type, torch.bfloat16, enabled=half):
                 field = _slide(network, problem, start, starts, part, layout)
             if later:
@@ -176,17 +176,49 @@ class WindowMethod(Method):
         return Estimate({problem.variable: mean})
 
 
-def window_starts(problem: Problem, window: int, stride: int, wanted: slice) -> list[int]:
+def window_starts(
+    problem: Problem, window: int, stride: int, wanted: slice, overhang: int = 0
+) -> list[int]:
     """First days of the windows that reach into some days of a tile.
 
     Windows start at multiples of the stride counted from the first day of the
     whole field, so that two tiles use the same ones; at its ends they are
-    shifted to lie inside.
+    shifted to reach no further beyond it than the overhang. In a series shorter
+    than a window they reach beyond it at both ends.
+
+    Parameters
+    ----------
+    problem : Problem
+        The tile.
+    window, stride : int
+        Time steps of a window, and between two.
+    wanted : slice
+        Days of the tile.
+    overhang : int
+        Time steps by which a window may reach beyond the days.
     """
     days = problem.place.cells[0]
-    aligned = range(-int(days[0]) % stride - window - stride, len(days), stride)
-    reaching = [s for s in aligned if s + window > wanted.start and s < wanted.stop]
-    return sorted({min(max(s, 0), len(days) - window) for s in reaching})
+    spare = len(days) - window
+    first, last = min(spare, 0) - overhang, max(spare, 0) + overhang
+    early = window + stride * (2 + window // stride)  # before any window that reaches a day
+    aligned = range(-int(days[0]) % stride - early, len(days) + stride, stride)
+    starts = sorted({min(max(s, first), last) for s in aligned})
+    return [s for s in starts if s + window > wanted.start and s < wanted.stop]
+
+
+def window_days(start: int, window: int, days: int) -> tuple[np.ndarray, np.ndarray]:
+    """Days of a window, the nearest one where it reaches beyond them; and which are its own.
+
+    Parameters
+    ----------
+    start, window : int
+        First day of the window, and its number of days.
+    days : int
+        Number of days of the series.
+    """
+    wanted = np.arange(start, start + window)
+    nearest = np.clip(wanted, 0, days - 1)
+    return nearest, nearest == wanted
 
 
 def _slide(
@@ -213,14 +245,23 @@ def _slide(
     share = first.new_zeros(end - begin)
     taper = network.taper(first)
 
-    def windows(part: torch.Tensor, some: Sequence[int]) -> torch.Tensor:
-        cut = torch.stack([part[s : s + network.window] for s in some])
-        return cut.contiguous(memory_format=layout)
+    def windows(
+        part: torch.Tensor, some: Sequence[int], *, repeat: bool = False
+    ) -> torch.Tensor:
+        """Windows of a part, which beyond its ends is zero or repeats the nearest day."""
+        cuts = []
+        for s in some:
+            nearest, own = window_days(s, network.window, len(part))
+            cut = part[torch.as_tensor(nearest, device=device)]
+            if not repeat and not own.all():
+                cut[torch.as_tensor(~own, device=device)] = 0
+            cuts.append(cut)
+        return torch.stack(cuts).contiguous(memory_format=layout)
 
     for group in range(0, len(starts), WINDOWS_AT_ONCE):
         some = starts[group : group + WINDOWS_AT_ONCE]
         estimates = network.reconstruct(
-            windows(first, some),
+            windows(first, some, repeat=True),
             windows(values, some),
             windows(observed, some),
             noise=None if deviation is None else windows(deviation, some),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xinverse.errors import DataError, GridError
 
-__all__ = ["Box", "PatchSampler", "Reader", "Region"]
+__all__ = ["Box", "PatchSampler", "Reader", "Region", "draw_patch", "stacked"]
 
 Box = tuple[slice, slice, slice]
 Reader = Callable[[Box], np.ndarray]
@@ -33,10 +33,12 @@ class Region:
         Reads which observations of a box are withheld from the network, to be compared with.
     sea : ndarray of bool, shape (ny, nx)
         Where the field is wanted.
-    level, scale : float
+    level : float or ndarray, shape (nt,)
+        Level of the field, or of each day.
+    scale : float
         Values are normalised as ``(value - level) / scale``.
-    noise : float
-        Standard deviation of the observations' noise.
+    noise : float or callable
+        Standard deviation of the observations' noise; or reads it.
     split : int
         First time step of the validation.
     """
@@ -47,22 +49,24 @@ class Region:
     background: Reader
     withheld: Reader | None
     sea: np.ndarray
-    level: float
+    level: float | np.ndarray
     scale: float
-    noise: float
+    noise: float | Reader
     split: int
 
     def cut(self, box: Box) -> dict[str, np.ndarray]:
         """Read one box: the parts of a `Batch`, normalised."""
         sea = np.broadcast_to(self.sea[box[1:]], tuple(s.stop - s.start for s in box))
         y, truth, background = (
-            self._normalised(read(box)) for read in (self.y, self.truth, self.background)
+            self._normalised(read(box), box[0])
+            for read in (self.y, self.truth, self.background)
         )
         observed = np.isfinite(y) & sea
         counted = np.isfinite(truth) & sea
         if self.withheld is not None:
             hidden = self.withheld(box).astype(bool)
             observed, counted = observed & ~hidden, counted & hidden
+        noise = self.noise(box) if callable(self.noise) else self.noise
         return {
             "background": np.where(sea, background, 0.0).astype(np.float32),
             "y": np.where(observed, y, 0.0).astype(np.float32),
@@ -70,11 +74,50 @@ class Region:
             "truth": np.where(counted, truth, 0.0).astype(np.float32),
             "counted": counted,
             "sea": sea[:1],
-            "noise": np.full((1, 1, 1), self.noise / self.scale, np.float32),
+            "noise": np.where(observed, noise / self.scale, 0.0).astype(np.float32),
         }
 
-    def _normalised(self, values: np.ndarray) -> np.ndarray:
-        return (values.astype(np.float64) - self.level) / self.scale
+    def cut_padded(
+        self, start: int, window: int, days: slice, box: tuple[slice, slice]
+    ) -> dict[str, np.ndarray]:
+        """Read a window that may reach beyond some days, where nothing is observed.
+
+        There the background is that of the nearest day, as in `WindowMethod.solve`.
+
+        Parameters
+        ----------
+        start : int
+            First day of the window.
+        window : int
+            Its number of days.
+        days : slice
+            Days that may be read.
+        box : tuple of slice
+            Cells along (y, x).
+        """
+        low, high = max(start, days.start), min(start + window, days.stop)
+        cut = self.cut((slice(low, high), *box))
+        if high - low == window:
+            return cut
+        sides = ((low - start, start + window - high), (0, 0), (0, 0))
+        padded = {n: np.pad(v, sides) for n, v in cut.items() if n not in {"sea", "background"}}
+        background = np.pad(cut["background"], sides, mode="edge")
+        return {**padded, "background": background, "sea": cut["sea"]}
+
+    def levelled(self) -> Region:
+        """The same, with the mean of each day of the background as its level.
+
+        Learned methods normalise a tile in this way. It reads the whole background.
+        """
+        nt, ny, nx = self.shape
+        whole = (slice(nt), slice(ny), slice(nx))
+        return replace(self, level=self.background(whole)[:, self.sea].mean(1, dtype="float64"))
+
+    def _normalised(self, values: np.ndarray, days: slice) -> np.ndarray:
+        level = self.level
+        if isinstance(level, np.ndarray):
+            level = level[days, None, None]
+        return (values.astype(np.float64) - level) / self.scale
 
 
 class PatchSampler:
@@ -92,6 +135,8 @@ class PatchSampler:
         Boxes of a step.
     seed : int
         Seed of the draws.
+    overhang : int
+        Time steps by which a box may reach beyond the ends of a region.
 
     Raises
     ------
@@ -106,6 +151,7 @@ class PatchSampler:
         patch: tuple[int, int],
         batch: int,
         seed: int,
+        overhang: int = 0,
     ) -> None:
         for number, region in enumerate(regions):
             before, after = region.split, region.shape[0] - region.split
@@ -116,6 +162,7 @@ class PatchSampler:
                     "shorter window, or another validation=."
                 )
         self.regions, self.window, self.batch, self.seed = list(regions), window, batch, seed
+        self.overhang = overhang
         self.patch = tuple(
             min(side, *(r.shape[axis] for r in regions))
             for axis, side in enumerate(patch, start=1)
@@ -124,7 +171,7 @@ class PatchSampler:
     def at(self, step: int) -> dict[str, np.ndarray]:
         """Draw the boxes of a step, stacked: a function of its number alone."""
         rng = np.random.default_rng((self.seed, 0, step))
-        return self._stack([self._draw(rng, validation=False) for _ in range(self.batch)])
+        return stacked([self._draw(rng, validation=False) for _ in range(self.batch)])
 
     def validation(self, count: int) -> list[dict[str, np.ndarray]]:
         """Draw batches from behind the splits, always the same ones."""
@@ -132,7 +179,7 @@ class PatchSampler:
             return []
         rng = np.random.default_rng((self.seed, 1))
         return [
-            self._stack([self._draw(rng, validation=True) for _ in range(self.batch)])
+            stacked([self._draw(rng, validation=True) for _ in range(self.batch)])
             for _ in range(count)
         ]
 
@@ -140,23 +187,63 @@ class PatchSampler:
         regions = [r for r in self.regions if not validation or r.split < r.shape[0]]
         for _ in range(ATTEMPTS):
             region = regions[rng.integers(len(regions))]
-            low, high = (region.split, region.shape[0]) if validation else (0, region.split)
-            sides = (self.window, *self.patch)
-            room = (high - low, *region.shape[1:])
-            starts = [int(rng.integers(n - m + 1)) for n, m in zip(room, sides, strict=True)]
-            starts[0] += low
-            t, y, x = (slice(s, s + m) for s, m in zip(starts, sides, strict=True))
-            if region.sea[y, x].mean() < WET:
-                continue
-            cut = region.cut((t, y, x))
-            if cut["counted"].any():
-                return cut
+            days = slice(region.split, region.shape[0]) if validation else slice(region.split)
+            found = draw_patch(region, days, self.window, self.patch, self.overhang, rng)
+            if found is not None:
+                return found
         raise DataError(
-            f"{ATTEMPTS} random patches of {sides} cells (time, y, x) had no values to compare "
-            "an estimate with, or almost no sea. Use a larger patch=, more data, or pass a "
-            "mask= of the sea."
+            f"{ATTEMPTS} random patches of {(self.window, *self.patch)} cells (time, y, x) had "
+            "no values to compare an estimate with, or almost no sea. Use a larger patch=, "
+            "more data, or pass a mask= of the sea."
         )
 
-    @staticmethod
-    def _stack(cuts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        return {name: np.stack([cut[name] for cut in cuts]) for name in cuts[0]}
+
+def draw_patch(
+    region: Region,
+    days: slice,
+    window: int,
+    patch: Sequence[int],
+    overhang: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray] | None:
+    """Draw a box of a region; None if it has no values to compare with, or almost no sea.
+
+    Parameters
+    ----------
+    region : Region
+        The region.
+    days : slice
+        Its days to draw from.
+    window : int
+        Time steps of the box. If there are fewer days, it reaches beyond them.
+    patch : sequence of int
+        Cells along (y, x).
+    overhang : int
+        Time steps by which the box may reach further.
+    rng : Generator
+        Draws.
+    """
+    low = days.start or 0
+    spare = days.stop - low - window
+    first = max(min(spare, 0) - overhang, 1 - window)
+    last = min(max(spare, 0) + overhang, spare + window - 1)
+    start = low + int(rng.integers(first, last + 1))
+    corner = [
+        int(rng.integers(n - m + 1)) for n, m in zip(region.shape[1:], patch, strict=True)
+    ]
+    y, x = (slice(s, s + side) for s, side in zip(corner, patch, strict=True))
+    if region.sea[y, x].mean() < WET:
+        return None
+    cut = region.cut_padded(start, window, slice(low, days.stop), (y, x))
+    return cut if cut["counted"].any() else None
+
+
+def stacked(cuts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Stack boxes to the parts of a `Batch`.
+
+    Parameters
+    ----------
+    cuts : sequence of dict
+        As of `Region.cut`.
+    """
+    return {name: np.stack([cut[name] for cut in cuts]) for name in cuts[0]}

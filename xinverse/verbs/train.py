@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from xinverse.methods.training import (
 from xinverse.model import Model, load_model
 from xinverse.options import get_option
 from xinverse.recipe import Recipe
-from xinverse.tiling.patches import PatchSampler
 from xinverse.verbs.training_card import (
     command_of,
     described,
@@ -34,7 +33,8 @@ from xinverse.verbs.training_card import (
 from xinverse.verbs.training_fields import Fields, TrainingFields
 from xinverse.verbs.training_folder import checkpoint_of
 from xinverse.verbs.training_options import check_card, divided
-from xinverse.verbs.training_regions import Example, make_examples
+from xinverse.verbs.training_scenes import TrainingScenes
+from xinverse.verbs.training_source import identity_of, learned_from, with_loss
 from xinverse.weights import ModelCard
 
 __all__ = ["train", "train_on"]
@@ -42,7 +42,7 @@ __all__ = ["train", "train_on"]
 
 def train(
     method: str,
-    truth: Fields | TrainingFields | None = None,
+    truth: Fields | TrainingFields | TrainingScenes | None = None,
     observations: Fields | None = None,
     *,
     background: Fields | None = None,
@@ -65,9 +65,10 @@ def train(
     ----------
     method : str
         A learned method, such as ``"4dvarnet"`` or ``"unet"``.
-    truth : DataArray, sequence of DataArray or TrainingFields, optional
+    truth : DataArray, sequence of DataArray, TrainingFields or TrainingScenes, optional
         Complete fields on (time, y, x), NaN on land, such as simulations; or everything
-        to learn from in one object. Default: none, which trains on observations alone.
+        to learn from in one object, which may be drawn anew for every batch. Default:
+        none, which trains on observations alone.
     observations : DataArray or sequence of DataArray
         The observations of each field, NaN in the gaps, on the same grid.
     background : DataArray or sequence of DataArray, optional
@@ -135,8 +136,8 @@ def train(
     >>> model = xinverse.train("4dvarnet", fields, recipe=recipe, network=small)
     """
     kind = learned_method(method)
-    fields, recipe = divided(truth, observations, background, recipe, options)
-    recipe = _with_loss(recipe, fields, start)
+    source, recipe = divided(truth, observations, background, recipe, options)
+    recipe = with_loss(recipe, source, start)
     if trainer is not None and not hasattr(trainer, "fit"):
         raise OptionError(
             f"trainer is a {type(trainer).__name__}. Expected a lightning.Trainer, such as "
@@ -152,45 +153,40 @@ def train(
         check_switch(progress=progress)
     shown = get_option("progress") if progress is None else bool(progress)
     known = None if start is None else _trained(start, kind.name)
-    net = network_to_train(
-        kind.name, network or {}, recipe, None if known is None else known.network
-    )
+    trained = None if known is None else known.network
+    net = network_to_train(kind.name, network or {}, recipe, trained)
+    recipe = _with_usage(recipe, known, net.window)
     with ExitStack() as stack:
         kept = None if folder is None else Path(folder)
         cache = kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        examples = make_examples(fields, recipe, cache, progress=shown)
-        entries = {**described([e.field for e in examples]), **(card or {})}
+        learned = learned_from(source, recipe, net.window, cache, progress=shown)
+        entries = {**described(learned.fields), **(card or {})}
         whole = replace(
             with_flips(recipe, entries["variables"]),
             precision=recipe.precision or default_precision(device),
         )
-        regions = [example.region for example in examples]
-        patches = PatchSampler(regions, net.window, whole.sides, whole.batch, whole.seed)
-        identity = _identity(net.config, whole, fields, examples)
+        identity = identity_of(net.config, whole, learned)
         history = train_patches(
             net,
-            patches,
+            learned.patches,
             whole,
             device,
             checkpoint=None if kept is None else checkpoint_of(kept, identity),
             trainer=trainer,
             progress=shown,
         )
-    label = examples[0].field.template.name
+    label = learned.fields[0].template.name
     variable = entries["variables"][0] if label is None else label
-    passes = recipe.passes
-    if passes is None and known is not None:
-        passes = known.card.config.get("passes")
-    config = {**net.config, "background": recipe.scales}
+    usage = {n: v for n in ("passes", "overhang") if (v := getattr(recipe, n))}
     found = {
         "name": f"{variable}-{method}",
         "summary": f"{kind.summary}; trained by xinverse.train",
-        "training": f"{len(fields.each())} fields, {recipe.loss}",
+        "training": f"{learned.words}, {recipe.loss}",
         "scores": scores_of(history),
-        "command": command_of(method, recipe, fields, network),
+        "command": command_of(method, recipe, source, network),
         "method": method,
         "window": net.window,
-        "config": config if passes is None else {**config, "passes": int(passes)},
+        "config": {**net.config, "background": recipe.scales, **usage},
     }
     return Model(net, ModelCard(**{**found, **entries}), history)
 
@@ -241,20 +237,14 @@ def train_on(
     return train(method, **given)
 
 
-def _with_loss(recipe: Recipe, fields: TrainingFields, start: Any) -> Recipe:
-    """Choose the loss, unless the recipe does, and require what it needs."""
-    if recipe.loss is None:
-        loss = "self-supervised" if fields.truth is None else "supervised"
-        return replace(recipe, loss=loss)
-    if recipe.loss == "supervised" and fields.truth is None:
+def _with_usage(recipe: Recipe, known: Model | None, window: int) -> Recipe:
+    """Take how the weights are used from the model to continue from, unless it is given."""
+    for name in ("passes", "overhang"):
+        if getattr(recipe, name) is None and known is not None and name in known.card.config:
+            recipe = replace(recipe, **{name: known.card.config[name]})
+    if (recipe.overhang or 0) >= window:
         raise OptionError(
-            "loss='supervised' needs truth=. Without a truth, use loss='self-supervised', "
-            "which learns from withheld observations."
-        )
-    if recipe.loss == "unsupervised" and start is None:
-        raise OptionError(
-            "loss='unsupervised' trains the solver for a prior that stays fixed: pass "
-            "start=, a trained model with that prior."
+            f"overhang={recipe.overhang}: expected fewer days than the window, {window}."
         )
     return recipe
 
@@ -268,25 +258,6 @@ def _trained(start: Model | str | os.PathLike[str], method: str) -> Model:
             f"method={model.card.method!r}, or leave start= out."
         )
     return model
-
-
-def _identity(
-    config: Mapping[str, Any],
-    recipe: Recipe,
-    fields: TrainingFields,
-    examples: Sequence[Example],
-) -> dict[str, Any]:
-    """Everything that the trained weights depend on, except the device."""
-    chosen = asdict(recipe)
-    del chosen["passes"]  # changes how the weights are used, not the weights
-    return {
-        "network": dict(config),
-        **chosen,
-        "fields": "-".join(example.token for example in examples),
-        "withheld": fields.withheld if recipe.loss == "self-supervised" else 0.0,
-        "validation": fields.validation,
-        "noise": fields.noise,
-    }
 
 
 def _variable(obj: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from xinverse.errors import DataError
 from xinverse.fields.attributes import describe_call
@@ -15,8 +16,9 @@ from xinverse.fields.field import Field
 from xinverse.fields.sea_level import SEA_LEVEL
 from xinverse.recipe import Recipe
 from xinverse.verbs.training_fields import TrainingFields
+from xinverse.verbs.training_scenes import TrainingScenes
 
-__all__ = ["command_of", "described", "scores_of", "with_flips"]
+__all__ = ["command_of", "described", "noise_numbers", "scores_of", "with_flips"]
 
 SLACK = 0.05  # of the grid spacing, accepted beyond the range of the training
 SHOWN = ("steps", "learning_rate", "batch", "patch", "seed", "length_scale", "time_scale")
@@ -85,14 +87,14 @@ def scores_of(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def command_of(
     method: str,
     recipe: Recipe,
-    fields: TrainingFields,
+    source: TrainingFields | TrainingScenes,
     network: Mapping[str, Any] | None,
 ) -> str:
     """The call, in one line: what matters most, and what differs from the defaults.
 
     Parameters
     ----------
-    method, recipe, fields, network
+    method, recipe, source, network
         As of `xinverse.train`.
     """
     chosen = {
@@ -100,13 +102,28 @@ def command_of(
         for f in fields_of(Recipe)
         if f.name in SHOWN or getattr(recipe, f.name) != f.default
     }
-    shares = {
-        f.name: getattr(fields, f.name)
-        for f in fields_of(TrainingFields)
-        if f.name in {"mask_shifts", "withheld", "validation"}
-        and getattr(fields, f.name) != f.default
-    }
-    call = describe_call(
-        "train", method=method, network=network, **chosen, **shares, noise=fields.noise
-    )
-    return f"xinverse.{call}"
+    if isinstance(source, TrainingFields):
+        chosen |= {
+            f.name: getattr(source, f.name)
+            for f in fields_of(TrainingFields)
+            if f.name in {"mask_shifts", "withheld", "validation"}
+            and getattr(source, f.name) != f.default
+        }
+        chosen["noise"] = noise_numbers(source)
+    return f"xinverse.{describe_call('train', method=method, network=network, **chosen)}"
+
+
+def noise_numbers(fields: TrainingFields) -> Any:
+    """The noise of the fields as JSON values: a field of noise is only named.
+
+    Parameters
+    ----------
+    fields : TrainingFields
+        The fields.
+    """
+
+    def number(noise: Any) -> Any:
+        return "a field" if isinstance(noise, xr.DataArray) else noise
+
+    noise = fields.noise
+    return tuple(map(number, noise)) if isinstance(noise, tuple) else number(noise)

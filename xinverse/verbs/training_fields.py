@@ -38,9 +38,9 @@ class TrainingFields:
         True (or 1) in the sea, as for `xinverse.interpolate`.
     dims : mapping, optional
         Dimension names of ``"time"``, ``"y"`` and ``"x"``. Default: found from the labels.
-    noise : float or sequence of float, optional
+    noise : float, DataArray or sequence of them, optional
         Standard deviation of the observation noise, as for ``method="oi"``: one number
-        for all fields, or one for each.
+        for all fields, or a number or a field like the observations for each.
     mask_shifts : int
         Number of times that each truth is used again, with the gaps and errors of its
         observations moved to other dates.
@@ -71,7 +71,7 @@ class TrainingFields:
     background: Fields | None = None
     mask: Any = None
     dims: Mapping[str, Hashable] | None = None
-    noise: float | Sequence[float] | None = None
+    noise: float | xr.DataArray | Sequence[float | xr.DataArray] | None = None
     mask_shifts: int = 0
     withheld: float = 0.2
     validation: float = 0.2
@@ -86,18 +86,21 @@ class TrainingFields:
         seen = _listed("observations", self.observations)
         object.__setattr__(self, "observations", seen)
         for what in ("truth", "background"):
-            given = getattr(self, what)
-            if given is None:
+            field = getattr(self, what)
+            if field is None:
                 continue
-            listed = _listed(what, given)
+            listed = _listed(what, field)
             if len(listed) != len(seen):
                 raise OptionError(
                     f"{len(listed)} fields were given as {what} and {len(seen)} as "
                     "observations: give one for each."
                 )
             object.__setattr__(self, what, listed)
-        if self.noise is not None and np.ndim(self.noise):
-            noise = tuple(np.asarray(self.noise).tolist())
+        given: Any = self.noise
+        if isinstance(given, xr.DataArray):
+            given = given if len(seen) == 1 else [given]
+        if not isinstance(given, xr.DataArray) and np.ndim(given):
+            noise = tuple(n if isinstance(n, xr.DataArray) else float(n) for n in given)
             if len(noise) != len(seen):
                 raise OptionError(
                     f"{len(noise)} numbers were given as noise and {len(seen)} fields as "

@@ -11,6 +11,7 @@ from typing import Any
 from xinverse.errors import OptionError
 from xinverse.recipe import Recipe
 from xinverse.verbs.training_fields import TrainingFields
+from xinverse.verbs.training_scenes import TrainingScenes
 from xinverse.weights import ModelCard
 
 __all__ = ["CARD_FIXED", "check_card", "divided"]
@@ -37,7 +38,7 @@ def divided(
     background: Any,
     recipe: Recipe | None,
     options: Mapping[str, Any],
-) -> tuple[TrainingFields, Recipe]:
+) -> tuple[TrainingFields | TrainingScenes, Recipe]:
     """Make fields and recipe from the arguments of `xinverse.train`.
 
     Parameters
@@ -72,13 +73,21 @@ def divided(
     given = {k: v for k, v in options.items() if k in of_fields}
     if background is not None:
         given["background"] = background
-    if not isinstance(truth, TrainingFields):
+    if not isinstance(truth, TrainingFields | TrainingScenes):
         return TrainingFields(truth, observations, **given), recipe
     if observations is not None:
         raise OptionError(
-            "observations= was given in addition to TrainingFields, which hold them. Leave it "
-            "out, or change them with dataclasses.replace."
+            f"observations= was given in addition to {type(truth).__name__}, which hold them. "
+            "Leave it out, or change them with dataclasses.replace."
         )
+    if isinstance(truth, TrainingScenes):
+        if given:
+            raise OptionError(
+                f"{', '.join(f'{name}=' for name in given)} cannot be given with "
+                "TrainingScenes: the function that draws a scene returns it in its "
+                "TrainingFields."
+            )
+        return truth, recipe
     return replace(truth, **given), recipe
 
 

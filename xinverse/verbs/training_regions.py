@@ -128,10 +128,14 @@ def make_example(
     (given,) = cast(Any, fields.observations)
     truth = None if fields.truth is None else cast(Any, fields.truth)[0]
     background: Any = None if fields.background is None else cast(Any, fields.background)[0]
-    options: dict[str, Any] = {**recipe.scales, "noise": fields.noise, "tolerance": TOLERANCE}
+    noise_field = fields.noise if isinstance(fields.noise, xr.DataArray) else None
+    options: dict[str, Any] = {**recipe.scales, "tolerance": TOLERANCE}
+    if noise_field is None:
+        options["noise"] = fields.noise
     job = _prepared(_lazy(given), fields, options)
     field, seen = job.field, job.field.template
-    for what, other in (("truth", truth), ("background", background)):
+    others = {"truth": truth, "background": background, "noise": noise_field}
+    for what, other in others.items():
         if other is not None:
             check_units(seen, other)
             _check_grid(what, seen, other)
@@ -141,7 +145,7 @@ def make_example(
         kept = seen.where(~hidden)
     first = background
     if first is None:
-        options |= {"mask": fields.mask, "dims": fields.dims}
+        options |= {"mask": fields.mask, "dims": fields.dims, "noise": fields.noise}
         first = _interpolated(kept, options, store, progress)
     elif first.chunks is not None:
         first = _stored(lambda: background, store, progress)
@@ -154,7 +158,13 @@ def make_example(
     # Without decoding, a store is read directly and not through dask.
     plain = given.dtype.kind == "f" and given.attrs == seen.attrs
     y = given if plain else seen
-    parts = {"y": y, "truth": truth, "background": first, "withheld": hidden}
+    parts = {
+        "y": y,
+        "truth": truth,
+        "background": first,
+        "withheld": hidden,
+        "noise": noise_field,
+    }
     read = {
         what: _reader(da.isel(turn), field.dims) for what, da in parts.items() if da is not None
     }
@@ -166,14 +176,17 @@ def make_example(
         if job.sea is None
         else np.asarray(job.sea).astype(bool)
     )
-    noise_option = cast("float | None", fields.noise)
+    noise_option: Any = fields.noise
+    if noise_field is not None:
+        some = noise_field.transpose(*field.dims).isel({field.axes.time: days})
+        noise_option = some.to_numpy()
     whole = slice(None)
     level, scale, noise = normalisation(
         sample, field.grid.cut(days, whole, whole), sea, noise_option
     )
     first_days = {
         what: other.transpose(*field.dims).isel({field.axes.time: days[:1]}).to_numpy()
-        for what, other in (("truth", truth), ("background", background))
+        for what, other in others.items()
         if other is not None
     }
     if truth is not None and not np.isfinite(first_days["truth"][:, sea]).any():
@@ -190,7 +203,7 @@ def make_example(
         sea=sea[tuple(turn.get(d, slice(None)) for d in field.dims[1:])],
         level=level,
         scale=scale,
-        noise=noise,
+        noise=read.get("noise", noise),
         split=times - round(fields.validation * times),
     )
     return Example(field, region, _token(field, sample, sea, first_days))

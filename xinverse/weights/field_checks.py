@@ -146,7 +146,7 @@ def check_time(weights: str, step_days: float, grid: Grid) -> None:
     Raises
     ------
     WeightsError
-        The time step varies, or is another one.
+        The time step varies, or is another one. A single date has none.
     """
     if not grid.regular_time:
         raise WeightsError(
@@ -154,12 +154,13 @@ def check_time(weights: str, step_days: float, grid: Grid) -> None:
             "time steps of this grid differ. Resample in time first, for example "
             f'.resample(time="{_frequency(step_days)}").mean(), or use method="oi".'
         )
-    found = grid.time_step  # NaN for a single date, which fails the comparison
+    found = grid.time_step
+    if isnan(found):  # a single date has no step
+        return
     if not abs(found - step_days) <= TIME_STEP_TOLERANCE * step_days:
         raise WeightsError(
             f"The weights {weights!r} were trained on a time step of {step_days:g} days "
-            f"(within {TIME_STEP_TOLERANCE:.0%}); this grid has "
-            f"{'a single date' if isnan(found) else f'{found:.4g} days'}. "
+            f"(within {TIME_STEP_TOLERANCE:.0%}); this grid has {found:.4g} days. "
             "Resample in time first, pass weights trained at this "
             'time step, or use method="oi".'
         )

@@ -152,6 +152,17 @@ def test_torch_packages_import_no_labels_or_graphs():
     assert not found
 
 
+def test_sampling_designs_import_no_labels_or_graphs():
+    found = [
+        place(path, line, name)
+        for path in FILES
+        if top(path) == "sampling"
+        for line, name in imports(path, without_types(tree(path)))
+        if is_within(name, {"cf_xarray", "dask", "xarray", "zarr", "xinverse.verbs"})
+    ]
+    assert not found
+
+
 def test_labelled_modules_do_no_maths():
     forbidden = MATHS_MODULES | {f"xinverse.{package}" for package in TORCH_PACKAGES}
     found = []
@@ -350,8 +361,10 @@ def test_cycles_are_found(tmp_path, monkeypatch):
 # Past some ten parameters they are an object. These take what a user may pass to a verb.
 LONGEST = 13
 VERB_SIGNATURES = {
+    ("accessor.py", "design_sampling"),
     ("accessor.py", "interpolate"),
     ("verbs/call.py", "of"),
+    ("verbs/design_sampling.py", "design_sampling"),
     ("verbs/interpolate.py", "interpolate"),
 }
 
@@ -400,7 +413,15 @@ def test_importing_xinverse_imports_nothing_heavy():
 
 # Imported when needed: tiling/graph.py, the only module with dask graphs, for lazy input, and
 # modules that are PyTorch like the packages that use them.
-LATE = {"__main__.py", "convolution.py", "graph.py", "linear_systems.py", "variational.py"}
+LATE = {
+    "__main__.py",
+    "convolution.py",
+    "graph.py",
+    "linear_systems.py",
+    "posterior.py",
+    "sampler.py",
+    "variational.py",
+}
 
 
 def test_importing_modules_outside_the_torch_packages_imports_nothing_heavy():

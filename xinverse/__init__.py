@@ -12,6 +12,7 @@ from xinverse.recipe import Recipe
 from xinverse.scores import compare
 from xinverse.verbs.deconvolve import deconvolve
 from xinverse.verbs.denoise import denoise
+from xinverse.verbs.design_sampling import design_sampling
 from xinverse.verbs.downscale import downscale
 from xinverse.verbs.forecast import forecast
 from xinverse.verbs.interpolate import interpolate
@@ -32,6 +33,7 @@ __all__ = [
     "compare",
     "deconvolve",
     "denoise",
+    "design_sampling",
     "downscale",
     "fetch",
     "forecast",

@@ -14,6 +14,7 @@ from xinverse.model import Model
 from xinverse.summary import summarise
 from xinverse.verbs.deconvolve import deconvolve
 from xinverse.verbs.denoise import denoise
+from xinverse.verbs.design_sampling import design_sampling
 from xinverse.verbs.downscale import downscale
 from xinverse.verbs.forecast import forecast
 from xinverse.verbs.interpolate import interpolate
@@ -121,6 +122,45 @@ class InverseAccessor:
         self, days: float, method: str = "oi", **keywords: Any
     ) -> xr.Dataset | xr.DataArray:
         return forecast(self._obj, days, method, **keywords)
+
+    @_documented_as(design_sampling)
+    def design_sampling(  # noqa: D102  documented by the verb
+        self,
+        var: Hashable | None = None,
+        budget: float | None = None,
+        method: str = "variance",
+        *,
+        placement: str = "fixed",
+        archive: xr.DataArray | xr.Dataset | None = None,
+        existing: xr.DataArray | xr.Dataset | str | None = None,
+        forbidden: xr.DataArray | str | None = None,
+        cost: xr.DataArray | Mapping[str, float] | str | None = None,
+        spacing: float = 0.0,
+        platforms: Mapping[str, Any] | None = None,
+        tracks: xr.DataArray | Mapping[str, xr.DataArray] | None = None,
+        even: bool = True,
+        mask: Any = None,
+        dims: Mapping[str, Hashable] | None = None,
+        **options: Any,
+    ) -> xr.Dataset:
+        return design_sampling(
+            self._obj,
+            var,
+            budget,
+            method,
+            placement=placement,
+            archive=archive,
+            existing=existing,
+            forbidden=forbidden,
+            cost=cost,
+            spacing=spacing,
+            platforms=platforms,
+            tracks=tracks,
+            even=even,
+            mask=mask,
+            dims=dims,
+            **options,
+        )
 
     @_documented_as(train)
     def train(  # noqa: D102  documented by the verb

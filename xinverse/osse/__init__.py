@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xinverse.osse.clouds import cloud_mask
+from xinverse.osse.designed import design_points
 from xinverse.osse.nature import Ocean, draw_ocean, nature_runs
 from xinverse.osse.observe import observe, track_points
 from xinverse.osse.orbits import ORBITS, GroundTrack, Orbit, ground_track
@@ -17,6 +18,7 @@ __all__ = [
     "Orbit",
     "SwathError",
     "cloud_mask",
+    "design_points",
     "draw_ocean",
     "ground_track",
     "nature_runs",

@@ -13,6 +13,7 @@ from xinverse.errors import DataError, OptionError, UnitsError
 from xinverse.fields.axes import Axes
 from xinverse.fields.clock import date_after
 from xinverse.fields.units import same_units
+from xinverse.osse.designed import Design, observe_design
 from xinverse.osse.radiometer import Clouds, between_clouds
 from xinverse.osse.sampling import Satellite, Sighting, sightings
 from xinverse.osse.swath_error import SwathError, draw_swath_error
@@ -37,7 +38,7 @@ class _Samples:
 
 def observe(
     truth: xr.DataArray,
-    systems: str | Sequence[str] | None = None,
+    systems: str | Sequence[str] | Design | None = None,
     *,
     noise: Noise = 0.02,
     seed: int = 0,
@@ -55,10 +56,12 @@ def observe(
     ----------
     truth : xarray.DataArray
         Field on (time, latitude, longitude) in any order; NaN is land.
-    systems : str or sequence of str, optional
+    systems : str, sequence of str, or Dataset, optional
         ``"nadir:N"`` (N altimeters of jason, sentinel3a, saral, sentinel3b, cryosat, then the
         same interleaved) or names in :data:`xinverse.osse.ORBITS`, such as ``"swot"``
-        (nadir and two 50-km swaths). Default: ``("nadir:4",)`` without clouds.
+        (nadir and two 50-km swaths). Default: ``("nadir:4",)`` without clouds. Or a sampling
+        design of `xinverse.design_sampling`: each of its cells has one sample; stations
+        are observed at every time.
     noise : float or mapping of str to float, default 0.02
         Standard deviation of the white noise of a sample, in the units of `truth`; or a mapping
         from orbit names to it.
@@ -90,6 +93,12 @@ def observe(
     DataError
         No cell of the sea is observed.
     """
+    if isinstance(systems, xr.Dataset | xr.DataArray):
+        if clouds is not None or swath_error is not None:
+            raise OptionError(
+                "A sampling design takes neither clouds nor swath_error: leave them out."
+            )
+        return observe_design(truth, systems, noise, seed)
     if clouds is not None:
         return between_clouds(truth, systems, clouds, noise, seed, swath_error)
     systems = _systems(systems)

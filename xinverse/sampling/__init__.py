@@ -1,0 +1,1 @@
+"""Sampling designs: where the next observations should be taken. Arrays only, no labels."""

@@ -130,6 +130,7 @@ class Design(ABC):
 
 DESIGNS: Registry[type[Design]] = Registry("sampling design")
 DESIGNS.declare(
+    learned="xinverse.sampling.learned",
     qr="xinverse.sampling.qr",
     random="xinverse.sampling.random",
     regular="xinverse.sampling.regular",

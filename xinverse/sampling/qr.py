@@ -104,8 +104,8 @@ class PivotedQR(Design):
             most = min(rank, number)
             raise OptionError(
                 f"method='qr' places at most one observation for each EOF mode. {wanted} "
-                f"places and {number} modes are wanted; the sample of {len(rows)} maps has "
-                f"{rank} modes, {max(wanted, number) - most} too few. Lower the budget, give a longer "
-                "archive=, or use method='variance'."
+                f"places and {number} modes are wanted; the sample of {len(rows)} maps "
+                f"has {rank} modes, {max(wanted, number) - most} too few. Lower the budget, "
+                "give a longer archive=, or use method='variance'."
             )
         return _Columns(vectors[:number], problem.shape)

@@ -60,7 +60,7 @@ def design_sampling(
         With ``placement="daily"`` a place is one cell at one time. With `tracks`, a number
         of tracks. Not needed with `platforms`.
     method : str
-        ``"random"``, ``"regular"``, ``"variance"`` or ``"qr"``.
+        ``"random"``, ``"regular"``, ``"variance"``, ``"qr"`` or ``"learned"``.
     placement : {"fixed", "daily"}
         Stations that report at all times, or cells that are chosen anew at each time.
     archive : DataArray or Dataset, optional

@@ -58,6 +58,7 @@ class LearnedMethod(WindowMethod):
     settings: ClassVar[Schema] = Schema(
         background=Schema(length_scale=Number(1e-3, 4e4), time_scale=Number(1e-3, 4e4)),
         passes=Later(Whole(1, 100), 1),
+        overhang=Later(Whole(0, 1000), 0),
     )
 
     length_scale: float | str = AUTO

@@ -285,7 +285,7 @@ ONE = track([0, 1], [0, 1], [0, 1], [1, 2])
 @pytest.mark.parametrize(
     ("points", "options", "error", "match"),
     [
-        (ONE.assign(sla=ONE.sla * np.inf), {}, DataError, "2 infinite"),
+        (ONE.assign(sla=ONE.sla * np.inf), {}, DataError, "infinite values: 2"),
         (ONE.assign_coords(latitude=ONE.latitude + 50), {}, DataError, "y 50 to 51.*y 0 to 1"),
         (ONE.assign_coords(time=ONE.time + DAY * 999), {}, DataError, "2022-09-26.*2020-01-01"),
         (ONE.drop_vars("latitude"), {}, AxesError, "latitude"),
@@ -303,7 +303,7 @@ ONE = track([0, 1], [0, 1], [0, 1], [1, 2])
         ([], {}, DataError, "empty"),
         ("nowhere/*.nc", {}, DataError, "matches"),
         ("nowhere.nc", {}, FileNotFoundError, "nowhere"),
-        ([ONE, ONE.assign(sla=ONE.sla.assign_attrs(units="cm"))], {}, UnitsError, "'cm'"),
+        ([ONE, ONE.assign(sla=ONE.sla.assign_attrs(units="K"))], {}, UnitsError, "'K'"),
         (ONE.assign_coords(time=ONE.time.astype(float)), {}, GridError, "calendar"),
         (ONE.expand_dims(pixel=2), {}, OptionError, "no variable"),
     ],

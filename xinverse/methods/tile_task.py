@@ -11,8 +11,8 @@ import numpy as np
 from xinverse.device import occupy, to_host, to_like
 from xinverse.errors import DataError
 from xinverse.fields.coordinates import FULL_CIRCLE
-from xinverse.fields.field import refuse_fill_values, refuse_infinite
 from xinverse.fields.grid import Grid
+from xinverse.fields.values import refuse_unusable
 from xinverse.local_grid import cell_edges
 from xinverse.methods.base import Method
 from xinverse.methods.limits import Limit
@@ -131,8 +131,7 @@ class TileTask:
         for (role, _), values in inputs.items():
             if role not in {"sea", "overall"}:
                 whose = words if role == "values" else f"{role} of {words}"
-                refuse_infinite(values, whose, lambda at: f"index {at}")
-                refuse_fill_values(values, whose)
+                refuse_unusable(values, whose)
         _, ny, nx = (len(cells) for cells in tile.read)
         sea = inputs.get(("sea", ""))
         wet = np.ones((ny, nx), bool) if sea is None else sea.astype(bool, copy=False)

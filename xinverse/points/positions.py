@@ -9,12 +9,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xinverse.errors import AxesError, DataError, OptionError
+from xinverse.errors import AxesError, OptionError
 from xinverse.fields.axes import NAMES, Axes
 from xinverse.fields.clock import date_after, days_after
 from xinverse.fields.coordinates import DEGREES, STANDARD_NAMES, spatial_units
 from xinverse.fields.grid import Grid
 from xinverse.fields.units import KM_PER_UNIT
+from xinverse.fields.values import holds_a_field, refuse_unusable, unpacked
 
 __all__ = [
     "Extent",
@@ -137,7 +138,7 @@ def find_point_variable(
         name
         for name in points.data_vars
         if points[name].dims == (layout.dim,)
-        and points[name].dtype.kind == "f"
+        and holds_a_field(points[name])
         and name not in (layout.time, layout.y, layout.x, ignore)
     ]
     if variable is not None:
@@ -176,7 +177,9 @@ def read_positions(
     days, y, x : ndarray, shape (points,)
         NaN for a missing position.
     """
-    y, x = (points[name].to_numpy().astype(np.float64) for name in (layout.y, layout.x))
+    y, x = (
+        unpacked(points[name]).to_numpy().astype(np.float64) for name in (layout.y, layout.x)
+    )
     if not geographic:
         y = y * KM_PER_UNIT[spatial_units(points[layout.y], "y")]
         x = x * KM_PER_UNIT[spatial_units(points[layout.x], "x")]
@@ -184,20 +187,15 @@ def read_positions(
 
 
 def read_values(points: xr.DataArray) -> Floats:
-    """Load values along tracks as float64, NaN where missing.
+    """Load unpacked values along tracks as float64, NaN where missing.
 
     Raises
     ------
     DataError
-        Values are infinite.
+        Values are infinite, or fill values.
     """
     values = points.to_numpy().astype(np.float64)
-    infinite = int(np.isinf(values).sum())
-    if infinite:
-        raise DataError(
-            f"{points.name!r} has {infinite} infinite values along the tracks. Expected "
-            "numbers, or NaN for a missing value."
-        )
+    refuse_unusable(values, f"The variable {points.name!r} of the points")
     return values
 
 

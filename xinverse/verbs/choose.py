@@ -9,11 +9,9 @@ import xarray as xr
 
 from xinverse.errors import AxesError, OptionError, UnknownNameError
 from xinverse.fields.axes import find_axes
+from xinverse.fields.values import holds_a_field
 
 __all__ = ["chosen_variables", "names_together", "variables_to_fill"]
-
-# Attributes that CF gives to flags.
-FLAGS = {"flag_masks", "flag_meanings", "flag_values"}
 
 
 def chosen_variables(
@@ -99,7 +97,7 @@ def variables_to_fill(
     names = [
         name
         for name, variable in ds.data_vars.items()
-        if needed <= set(variable.dims) and name not in about and _is_field(variable)
+        if needed <= set(variable.dims) and name not in about and holds_a_field(variable)
     ]
     if not names:
         raise AxesError(
@@ -112,13 +110,3 @@ def variables_to_fill(
 
 def _ancillary(variable: xr.Variable) -> list[str]:
     return str(variable.attrs.get("ancillary_variables", "")).split()
-
-
-def _is_field(variable: xr.DataArray) -> bool:
-    modifier = str(variable.attrs.get("standard_name", "")).split()[1:]
-    if FLAGS & set(variable.attrs):  # open_dataset makes floats of flags with a fill value
-        return False
-    packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
-    return not modifier and (
-        variable.dtype.kind == "f" or (variable.dtype.kind in "iu" and packed)
-    )

@@ -11,8 +11,8 @@ import xarray as xr
 from xinverse.checks import check_number
 from xinverse.errors import GridError, OptionError
 from xinverse.fields.axes import find_axes
-from xinverse.fields.field import unpacked
 from xinverse.fields.grid import make_grid
+from xinverse.fields.values import unpacked
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
 from xinverse.verbs.run import Results, over_variables, run

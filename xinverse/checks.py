@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from math import isfinite
 from typing import Any
 
@@ -16,14 +17,33 @@ __all__ = [
     "check_mapping",
     "check_number",
     "check_switch",
+    "in_days",
     "is_number",
 ]
 
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite real number; a boolean is not."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    # A duration of numpy is one of its integers.
+    other = isinstance(value, bool | np.timedelta64)
+    number = isinstance(value, int | float | np.number) and not other
     return number and bool(isfinite(value))  # type: ignore[arg-type]  # numpy's are real too
+
+
+def in_days(value: Any) -> Any:
+    """A duration as a number of days; anything else as it is.
+
+    Parameters
+    ----------
+    value : object
+        Such as ``numpy.timedelta64(5, "D")``, ``pandas.Timedelta("5D")`` or
+        ``datetime.timedelta(days=5)``.
+    """
+    if isinstance(value, timedelta):  # pandas' are too
+        return value / timedelta(days=1)
+    if isinstance(value, np.timedelta64):
+        return float(value / np.timedelta64(1, "D"))
+    return value
 
 
 def check_number(

@@ -97,6 +97,8 @@ class Field:
             name=self.name if name is None else name,
             attrs=dict(self.template.attrs if attrs is None else attrs),
         )
+        # xarray takes the name of a dask array, a key of its graph, in place of None.
+        restored.name = self.name if name is None else name
         return restored.transpose(*new_dims, *self.template.dims).drop_encoding()
 
 

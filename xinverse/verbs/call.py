@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xinverse.checks import check_choice, check_count, check_number, check_switch, is_number
+from xinverse.checks import (
+    check_choice,
+    check_count,
+    check_number,
+    check_switch,
+    in_days,
+    is_number,
+)
 from xinverse.device import check_device, require_device
 from xinverse.errors import OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call, history_line
@@ -27,6 +34,7 @@ __all__ = ["COMMON", "Call", "as_dataset"]
 # Keywords that every verb shares; all others are the method's own.
 COMMON = (
     "weights",
+    "variables",
     "mask",
     "dims",
     "error",
@@ -36,6 +44,10 @@ COMMON = (
     "device",
     "progress",
 )
+
+
+# Options in days, which may also be given as a duration.
+DURATIONS = ("time_scale",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +62,7 @@ class Call:
         Options that were given as variables, such as ``"noise"``.
     wanted : Wanted
         Error and members.
-    mask, dims, tile
+    variables, mask, dims, tile
         As in `xinverse.interpolate`.
     keep_observed, progress : bool
         Likewise.
@@ -67,6 +79,7 @@ class Call:
     method: Method
     companions: Mapping[str, xr.DataArray]
     wanted: Wanted
+    variables: str | Sequence[str] | None
     mask: Any
     dims: Mapping[str, Hashable] | None
     tile: Any
@@ -86,6 +99,7 @@ class Call:
         options: Mapping[str, Any],
         *,
         weights: str | os.PathLike[str] | None = None,
+        variables: str | Sequence[str] | None = None,
         mask: Any = None,
         dims: Mapping[str, Hashable] | None = None,
         error: bool = False,
@@ -111,7 +125,7 @@ class Call:
             Name of the method.
         options : mapping
             The method's own.
-        weights, mask, dims, error, members, keep_observed, tile, device, progress
+        weights, variables, mask, dims, error, members, keep_observed, tile, device, progress
             As in `xinverse.interpolate`.
         max_distance, max_gap, transform
             Likewise.
@@ -131,6 +145,8 @@ class Call:
         device = check_device(get_option("device") if device is None else device)
         require_device(device)
         chosen = find(method)
+        options = {n: in_days(v) if n in DURATIONS else v for n, v in options.items()}
+        max_gap = in_days(max_gap)
         numbers, companions = _companions(chosen, options, ds)
         if chosen.learned:
             numbers["weights"] = describe(weights, chosen.name)
@@ -141,7 +157,7 @@ class Call:
             if is_number(numbers.get("background")):
                 check_number("background", numbers["background"], above=0)
                 numbers["background"] = log_level(numbers["background"])
-        made = chosen.made(numbers)
+        made = chosen.made(numbers, COMMON)
         for on, what in ((error, "error"), (members, "members")):
             if on and what not in chosen.gives:
                 raise OptionError(
@@ -153,6 +169,7 @@ class Call:
             verb,
             method=method,
             weights=weights,
+            variables=variables,
             mask=mask,
             **{"background": options.get("background"), **(said or {})},
             error=error or None,
@@ -168,6 +185,7 @@ class Call:
             method=made,
             companions=companions,
             wanted=Wanted(bool(error), int(members or 0)),
+            variables=variables,
             mask=mask,
             dims=dims,
             tile=tile,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xinverse.checks import check_number
+from xinverse.checks import check_number, in_days
 from xinverse.errors import GridError, OptionError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
@@ -44,6 +44,7 @@ def forecast(
     Dataset or DataArray
         As of `xinverse.interpolate`, at the new times alone.
     """
+    days = in_days(days)
     check_number("days", days, above=0)
     ds = as_dataset(obj, "forecast")
     call = Call.split("forecast", ds, method, keywords, {"days": days})

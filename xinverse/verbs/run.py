@@ -7,14 +7,14 @@ from typing import Any
 
 import xarray as xr
 
-from xinverse.errors import OptionError
+from xinverse.errors import HashError, OptionError, UnknownNameError, XinverseError
 from xinverse.fields.attributes import ancillary_attributes, error_attributes, prepend_history
 from xinverse.fields.field import Field, check_values
 from xinverse.methods.tile_task import TileTask
 from xinverse.tiling.cover import Cover
 from xinverse.tiling.eager import solve_eagerly
 from xinverse.verbs.call import Call
-from xinverse.verbs.choose import variables_to_fill
+from xinverse.verbs.choose import chosen_variables, variables_to_fill
 from xinverse.verbs.job import Job, Observation, prepare
 
 __all__ = ["Results", "assembled", "over_variables", "run"]
@@ -70,7 +70,12 @@ def over_variables(
     solve : callable
         From one variable to its results.
     names : sequence of hashable, optional
-        Variables of a dataset to act on. Default: every field.
+        Variables of a dataset to act on. Default: those of ``variables=``, or every field.
+
+    Raises
+    ------
+    XinverseError
+        One of several fields does not suit the method; the text names ``variables=``.
 
     Returns
     -------
@@ -78,13 +83,26 @@ def over_variables(
         An array for an array, unless error or members come with it. Other variables of a
         dataset are kept if the grid is.
     """
+    names = chosen_variables(obj, call.variables) if names is None else names
     if isinstance(obj, xr.DataArray):
-        results = solve(obj)
+        # xarray takes the name of a dask array, a key of its graph, for a missing one.
+        unnamed = obj.chunks is not None and obj.name == obj.data.name
+        results = solve(obj.rename(None) if unnamed else obj)
         return next(iter(results.values())) if len(results) == 1 else xr.Dataset(results)
     results = {}
-    chosen = variables_to_fill(obj, call.dims, call.companions) if names is None else names
+    chosen = names or variables_to_fill(obj, call.dims, call.companions)
     for name in chosen:
-        results |= solve(obj[name])
+        try:
+            results |= solve(obj[name])
+        except (UnknownNameError, HashError):
+            raise
+        except XinverseError as error:
+            others = [one for one in chosen if one != name]
+            if call.variables is not None or not others:
+                raise
+            raise type(error)(
+                f"{error} To leave {name!r} out, name the others: variables={others!r}."
+            ) from error
     return assembled(obj, call, results)
 
 

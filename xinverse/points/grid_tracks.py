@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from math import prod
 from numbers import Real
 from typing import Any
 
@@ -19,8 +20,10 @@ from xinverse.fields.values import in_units_of, unpacked
 from xinverse.points.binning import CellSums, nearest_cells
 from xinverse.points.positions import (
     Extent,
+    PointLayout,
     find_layout,
     find_point_variable,
+    flattened,
     read_positions,
     read_values,
 )
@@ -50,9 +53,12 @@ def grid_tracks(
 
     Parameters
     ----------
-    points : Dataset, path, glob pattern, or an iterable of them
+    points : Dataset, DataFrame, path, glob pattern, or an iterable of them
         Values along one dimension with their time, latitude and longitude, found by CF
         attributes, then by name (for a projected grid: variables with the names of its axes).
+        Those of a swath or a curvilinear grid may have several dimensions, such as line and
+        pixel, with the time along some of them or of its own. A DataFrame has them as
+        columns, or in its index.
         One file is open at a time, with at most a million points in memory.
     like : Dataset or DataArray
         The target grid; only its labels are read.
@@ -96,7 +102,7 @@ def grid_tracks(
     above: dict[Any, Any] = {}
     dtype: np.dtype[Any] = np.dtype(np.float32)
     for dataset in open_each(points):
-        layout = find_layout(dataset, axes, geographic=grid.geographic)
+        layout = find_layout(dataset, axes, geographic=grid.geographic, swath=True)
         name = find_point_variable(dataset, layout, name, ignore=noise)
         if isinstance(noise, str):
             find_point_variable(dataset, layout, noise)
@@ -105,8 +111,10 @@ def grid_tracks(
             first, above = found[:0], dict(dataset.attrs)
         _check_units(first, found)
         dtype = np.result_type(dtype, found.dtype)
-        for start in range(0, dataset.sizes[layout.dim], _BLOCK):
-            block = dataset.isel({layout.dim: slice(start, start + _BLOCK)})
+        names = [layout.time, layout.y, layout.x, name]
+        names += [noise] if isinstance(noise, str) else []
+        for part in _blocks(dataset, layout):
+            block = flattened(part, layout, names)
             days, y, x = read_positions(block, layout, like[axes.time], grid.geographic)
             values = read_values(in_units_of(unpacked(block[name]), first, "points"))
             extent.widen(days, y, x)
@@ -141,6 +149,14 @@ def grid_tracks(
     call = describe_call("grid_tracks", variable=variable, noise=noise)
     result.attrs = prepend_history(above, history_line(call))
     return in_order_of(like, result, axes)
+
+
+def _blocks(points: xr.Dataset, layout: PointLayout) -> Iterator[xr.Dataset]:
+    """Cut points into parts that fit in memory: lines of a swath, or points of a track."""
+    first, *rest = layout.dims
+    step = max(_BLOCK // max(prod(points.sizes[dim] for dim in rest), 1), 1)
+    for start in range(0, points.sizes[first], step):
+        yield points.isel({first: slice(start, start + step)})
 
 
 def _check_noise(noise: float | str | None) -> None:

@@ -239,6 +239,12 @@ def as_dataset(obj: xr.Dataset | xr.DataArray, verb: str) -> xr.Dataset:
         return obj
     if isinstance(obj, xr.DataArray):
         return obj.coords.to_dataset()
+    if isinstance(obj, xr.DataTree):
+        raise OptionError(
+            f"Got a DataTree to {verb}; an xarray Dataset or DataArray is expected. Take its "
+            f"nodes one by one: tree.map_over_datasets(lambda ds: ds.inverse.{verb}(...) if "
+            f"ds.data_vars else ds), or a node: tree['group'].to_dataset()."
+        )
     raise OptionError(
         f"Got a {type(obj).__name__} to {verb}; an xarray Dataset or DataArray is expected. "
         "Label an array first: xr.DataArray(values, dims=..., coords=...)."

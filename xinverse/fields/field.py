@@ -149,13 +149,16 @@ def to_field(da: xr.DataArray, axes: Axes, grid: Grid) -> Field:
     return Field(da.name, data, grid, axes, extra, template)
 
 
-def check_values(field: Field) -> None:
+def check_values(field: Field, *, unseen: bool = False) -> None:
     """Require finite values and at least one observation.
 
     Parameters
     ----------
     field : Field
         Checked if its data are a numpy array; lazy and GPU data are checked by tile.
+    unseen : bool, default False
+        Whether all values may be NaN, since a background is given: the map is then the
+        background, with the full error of the prior.
 
     Raises
     ------
@@ -165,10 +168,11 @@ def check_values(field: Field) -> None:
     if not isinstance(field.data, np.ndarray):
         return
     refuse_unusable(field.data, f"The variable {field.name!r}", lambda at: _locate(field, at))
-    if np.isnan(field.data).all():
+    if not unseen and np.isnan(field.data).all():
         raise DataError(
             f"The variable {field.name!r} has no value: all {field.data.size} are NaN. "
-            "Expected some observations; check the selection, the fill value and the mask."
+            "Expected some observations, or background= for the map; check the selection, the "
+            "fill value and the mask."
         )
 
 

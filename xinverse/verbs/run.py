@@ -42,8 +42,10 @@ def run(
         What observes them.
     """
     job = prepare(call, ds, wanted, observations)
+    given = "background" in call.companions
+    given = given or getattr(call.method, "background", None) is not None
     for field in job.fields:
-        check_values(field)
+        check_values(field, unseen=given)
     for state in job.states.values():
         _check_free(state, call, ds)
     arrays = _solve(job, call)

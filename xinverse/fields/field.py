@@ -11,6 +11,7 @@ import xarray as xr
 
 from xinverse.errors import AxesError, DataError
 from xinverse.fields.axes import Axes
+from xinverse.fields.encoding import with_lasting_encoding
 from xinverse.fields.grid import Grid
 from xinverse.fields.values import refuse_unusable, unpacked
 
@@ -75,7 +76,7 @@ class Field:
         -------
         DataArray
             With the dimension order and all coordinates of the input, new dimensions
-            first, without encodings.
+            first, with the encodings that still fit.
 
         Raises
         ------
@@ -99,7 +100,8 @@ class Field:
         )
         # xarray takes the name of a dask array, a key of its graph, in place of None.
         restored.name = self.name if name is None else name
-        return restored.transpose(*new_dims, *self.template.dims).drop_encoding()
+        restored.encoding = dict(self.template.encoding)
+        return with_lasting_encoding(restored.transpose(*new_dims, *self.template.dims))
 
 
 def to_field(da: xr.DataArray, axes: Axes, grid: Grid) -> Field:

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from xinverse.errors import DataError, UnitsError
+from xinverse.fields.encoding import lasting_encoding
 from xinverse.fields.units import unit_change
 
 __all__ = [
@@ -81,7 +82,9 @@ def unpacked(da: xr.DataArray) -> xr.DataArray:
     if scaled:
         for key in PACKED_LIMITS:
             variable.attrs.pop(key, None)
-    return xr.DataArray(variable, coords=da.coords, name=da.name)
+    decoded = xr.DataArray(variable, coords=da.coords, name=da.name)
+    decoded.encoding = lasting_encoding(da.variable)
+    return decoded
 
 
 def _without_scaling(da: xr.DataArray, variable: xr.Variable) -> xr.Variable:

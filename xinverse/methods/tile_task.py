@@ -104,6 +104,15 @@ class TileTask:
             For each variable and kind the kept part, ``(*extra, t, y, x)``, members
             first; numpy or cupy, like the observations.
         """
+        try:
+            return self._solved(tile, inputs)
+        except Exception as error:  # of any kind: it is passed on with its place
+            words = _words(self.layout.grid, tile)
+            if words not in str(error):
+                error.add_note(f"Raised in the tile of {words}.")
+            raise
+
+    def _solved(self, tile: Tile, inputs: Mapping[Role, Any]) -> dict[Key, Any]:
         like = inputs["values", "0"]
         arrays = {role: to_host(array) for role, array in inputs.items()}
         extra = arrays["values", "0"].shape[:-3]

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xinverse.errors import HashError, OptionError, UnknownNameError, XinverseError
 from xinverse.fields.attributes import ancillary_attributes, error_attributes, prepend_history
+from xinverse.fields.encoding import with_lasting_encoding
 from xinverse.fields.field import Field, check_values
 from xinverse.methods.tile_task import TileTask
 from xinverse.tiling.cover import Cover
@@ -126,7 +127,7 @@ def assembled(obj: xr.Dataset, call: Call, results: Results) -> xr.Dataset:
         for dim, size in result.sizes.items()
     )
     whole = obj.assign(results) if same else xr.Dataset(results, attrs=obj.attrs)
-    return whole.assign_attrs(prepend_history(obj.attrs, call.line)).drop_encoding()
+    return with_lasting_encoding(whole.assign_attrs(prepend_history(obj.attrs, call.line)))
 
 
 def _labelled(variable: str, state: Field, arrays: dict[Hashable, Any], call: Call) -> Results:

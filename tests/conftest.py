@@ -27,8 +27,13 @@ settings.register_profile(
     max_examples=30,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# More and new examples each time: HYPOTHESIS_PROFILE=search pytest ...
-settings.register_profile("search", deadline=None, max_examples=500)
+# More and new examples each time: HYPOTHESIS_PROFILE=search HYPOTHESIS_EXAMPLES=2000 pytest ...
+settings.register_profile(
+    "search",
+    deadline=None,
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "500")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "xinverse"))
 
 

@@ -387,7 +387,7 @@ AT_THE_CALL = {
         OptionError,
         r"There is a variable 'sla_error' already.*obj.rename\(\{'sla_error'",
         lambda data: data.to_dataset().assign(sla_error=CUBE),
-        {"error": True},
+        {"error": True, "variables": "sla"},
     ),
     "an array instead of a field": Mistake(
         OptionError,

@@ -9,8 +9,9 @@ from strategies import FLOATS, Layout, build, labelled_fields
 
 from xinverse.errors import AxesError, DataError
 from xinverse.fields.axes import Axes, find_axes
-from xinverse.fields.field import Field, check_values, refuse_infinite, to_field
+from xinverse.fields.field import Field, check_values, to_field
 from xinverse.fields.grid import make_grid
+from xinverse.fields.values import refuse_infinite
 
 PACKING = {
     "scale_factor": 0.5,

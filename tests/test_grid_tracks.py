@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xinverse.errors import AxesError, DataError, GridError, OptionError, UnitsError
+from xinverse.points.along_track import along_track
 from xinverse.points.binning import CellSums, nearest_cells
 from xinverse.points.grid_tracks import grid_tracks
 
@@ -285,7 +286,7 @@ ONE = track([0, 1], [0, 1], [0, 1], [1, 2])
 @pytest.mark.parametrize(
     ("points", "options", "error", "match"),
     [
-        (ONE.assign(sla=ONE.sla * np.inf), {}, DataError, "2 infinite"),
+        (ONE.assign(sla=ONE.sla * np.inf), {}, DataError, "infinite values: 2"),
         (ONE.assign_coords(latitude=ONE.latitude + 50), {}, DataError, "y 50 to 51.*y 0 to 1"),
         (ONE.assign_coords(time=ONE.time + DAY * 999), {}, DataError, "2022-09-26.*2020-01-01"),
         (ONE.drop_vars("latitude"), {}, AxesError, "latitude"),
@@ -303,7 +304,7 @@ ONE = track([0, 1], [0, 1], [0, 1], [1, 2])
         ([], {}, DataError, "empty"),
         ("nowhere/*.nc", {}, DataError, "matches"),
         ("nowhere.nc", {}, FileNotFoundError, "nowhere"),
-        ([ONE, ONE.assign(sla=ONE.sla.assign_attrs(units="cm"))], {}, UnitsError, "'cm'"),
+        ([ONE, ONE.assign(sla=ONE.sla.assign_attrs(units="K"))], {}, UnitsError, "'K'"),
         (ONE.assign_coords(time=ONE.time.astype(float)), {}, GridError, "calendar"),
         (ONE.expand_dims(pixel=2), {}, OptionError, "no variable"),
     ],
@@ -313,11 +314,118 @@ def test_mistakes_are_named(points, options, error, match):
         grid_tracks(points, grid([0, 1], [0, 1]), **options)
 
 
-def test_a_swath_is_stacked_first():
+def test_values_along_the_track_of_a_swath_are_not_on_it():
     swath = ONE.assign_coords(
         latitude=(("obs", "pixel"), np.zeros((2, 2))),
         longitude=(("obs", "pixel"), np.zeros((2, 2))),
     )
     swath["latitude"].attrs["units"] = "degrees_north"
-    with pytest.raises(AxesError):
+    with pytest.raises(OptionError, match="no variable of floats along 'obs' and 'pixel'"):
         grid_tracks(swath, grid([0, 1], [0, 1]))
+
+
+SWATH = ("num_lines", "num_pixels")
+
+
+def swath(lines=40, pixels=12):
+    """A swath as SWOT's: positions on two dimensions, time along the lines, and its nadir."""
+    along = np.linspace(0, 3, lines)
+    lat = along[:, None] + np.linspace(0, 0.2, pixels)
+    lon = 5 + along[:, None] / 4 + np.linspace(0, 1.2, pixels)
+    time = START + np.linspace(0, 2.4 * 86400e9, lines).astype("m8[ns]")
+    return xr.Dataset(
+        {"ssha": (SWATH, np.cos(lat) * lon, {"units": "m"}), "flag": (SWATH, lon.astype(int))},
+        {
+            "time": ("num_lines", time),
+            "latitude": (SWATH, lat, {"units": "degrees_north"}),
+            "longitude": (SWATH, lon, {"units": "degrees_east"}),
+            "latitude_nadir": ("num_lines", along, {"units": "degrees_north"}),
+            "longitude_nadir": ("num_lines", 5 + along / 4, {"units": "degrees_east"}),
+        },
+    )
+
+
+def same_cells(found, expected):
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("block", [7, 1_000_000])
+@pytest.mark.parametrize("names", [{}, {"latitude": "lat", "longitude": "lon"}])
+def test_a_swath_is_its_stacked_points(monkeypatch, block, names):
+    whole = swath()
+    flat = whole.drop_vars(["latitude_nadir", "longitude_nadir"])
+    flat = flat.stack(point=SWATH).reset_index("point")
+    like = grid(np.arange(0, 3.5, 0.5), np.arange(5, 7.5, 0.5))
+    expected = grid_tracks(flat, like)
+    monkeypatch.setattr("xinverse.points.grid_tracks._BLOCK", block)
+    like = like.rename(names)
+    same_cells(grid_tracks(whole, like), expected)
+    turned = whole.assign(ssha=whole.ssha.T)
+    same_cells(grid_tracks(turned, like), expected)
+    assert int(expected.ssha_count.sum()) == 480
+
+
+def test_a_swath_with_noise_on_the_swath_or_its_time_at_each_pixel():
+    whole = swath().assign(sigma=(SWATH, np.full((40, 12), 0.2)))
+    like = grid(np.arange(0, 3.5, 0.5), np.arange(5, 7.5, 0.5))
+    expected = grid_tracks(swath(), like, noise=0.2)
+    same_cells(grid_tracks(whole, like, noise="sigma"), expected)
+    timed = whole.assign_coords(time=whole.time.expand_dims(num_pixels=12))
+    same_cells(grid_tracks(timed, like, variable="ssha", noise="sigma"), expected)
+
+
+@pytest.mark.parametrize("index", [None, "time", ["time", "lat"]])
+def test_a_data_frame_is_its_rows(many, index):
+    like = grid(np.arange(-2.0, 6.0), np.arange(175.0, 186.0))
+    expected = grid_tracks(many, like, noise="sigma")
+    frame = many.to_dataframe().rename(columns={"latitude": "lat", "longitude": "LON"})
+    frame = frame.assign(sla=frame.sla.astype("Float64"), time=frame.time.dt.tz_localize("UTC"))
+    frame = frame if index is None else frame.set_index(index)
+    same_cells(grid_tracks(frame, like, noise="sigma"), expected)
+    halves = [frame.iloc[:700], frame.iloc[700:]]
+    same_cells(grid_tracks(halves, like, noise="sigma"), expected)
+
+
+def test_a_data_frame_with_a_column_twice(many):
+    frame = many.to_dataframe()
+    frame = pd.concat([frame, frame[["sla"]]], axis=1)
+    with pytest.raises(DataError, match=r"several columns \['sla'\]. Rename or drop one"):
+        grid_tracks(frame, grid([0, 1], [5, 6]))
+
+
+def test_positions_that_are_a_grid_are_not_points():
+    maps = xr.Dataset(
+        {"sla": (("latitude", "longitude"), np.zeros((2, 3)))},
+        {"latitude": [0.0, 1], "longitude": [5.0, 6, 7], "time": ("latitude", [START, START])},
+    )
+    with pytest.raises(AxesError, match="for a swath y and x on the same dimensions"):
+        grid_tracks(maps, grid([0, 1], [5, 6]))
+
+
+def test_cells_of_a_curvilinear_grid_are_points_at_every_date():
+    rng = np.random.default_rng(0)
+    lat, lon = rng.uniform(0, 3, (6, 7)), rng.uniform(5, 8, (6, 7))
+    ocean = xr.Dataset(
+        {"sst": (("time", "eta", "xi"), rng.normal(size=(3, 6, 7)))},
+        {
+            "time": START + np.arange(3) * DAY,
+            "lat_rho": (("eta", "xi"), lat, {"units": "degrees_north"}),
+            "lon_rho": (("eta", "xi"), lon, {"units": "degrees_east"}),
+        },
+    )
+    like = grid(np.arange(0, 4), np.arange(5, 9))
+    found = grid_tracks(ocean, like, noise=0.1)
+    flat = ocean.stack(point=("time", "eta", "xi")).reset_index("point")
+    same_cells(found, grid_tracks(flat, like, noise=0.1))
+    assert int(found.sst_count.sum()) == 3 * 6 * 7
+
+
+def test_maps_are_scored_along_a_swath_that_is_stacked_as_advised():
+    whole = swath().drop_vars(["latitude_nadir", "longitude_nadir"])
+    like = grid(np.arange(-1, 5, 0.5), np.arange(4, 8, 0.5), days=4)
+    maps = xr.DataArray(np.ones((4, 12, 8)), like.coords, tuple(like.coords), "ssha")
+    with pytest.raises(AxesError, match=r"points.stack\(point=.*reset_index\('point'\)"):
+        along_track(maps, whole)
+    flat = whole.stack(point=["num_lines", "num_pixels"]).reset_index("point")
+    assert int(along_track(maps, flat)["count"]) == 480

@@ -161,7 +161,7 @@ class TestDatasets:
         ds = self.l3()[["sla", "sst"]]
         ds["sst"] = ds.sst.chunk({"time": 2})
         with raise_if_dask_computes():
-            result = fill(ds)
+            result = fill(ds, variables=["sla", "sst"])
         assert result.sla.chunks is None
         assert result.sst.chunks == ds.sst.chunks
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import xinverse
 from xinverse.errors import DataError, UnitsError
-from xinverse.fields.field import unpacked
 from xinverse.fields.units import conversion, unit_change
+from xinverse.fields.values import unpacked
 
 SCALES = {"length_scale": 50.0, "time_scale": 3.0, "noise": 0.1}
 DIMS = ("time", "lat", "lon")
@@ -58,7 +58,7 @@ def test_whole_numbers_that_may_be_packed_are_an_error():
     offset=st.sampled_from([0.0, 20.0, 273.15]),
     seed=st.integers(0, 5),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=max(25, settings.default.max_examples))
 def test_packed_and_decoded_companions_mean_the_same(factor, offset, seed):
     """A background in packed integers, in floats that carry the attributes, and in floats."""
     rng = np.random.default_rng(seed)

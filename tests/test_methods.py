@@ -302,7 +302,7 @@ def test_together_is_refused_at_the_call(lazy):
         with raise_if_dask_computes(), pytest.raises(OptionError, match=text):
             xinverse.interpolate(obj, together=True, **options)
     with pytest.raises(OptionError, match="correlation=0.5 couples .* found only 'u'"):
-        xinverse.interpolate(ds, correlation=0.5)
+        xinverse.interpolate(ds, variables=["u", "v"], correlation=0.5)
 
 
 def test_variables_together_are_lazy_and_the_numbers_of_the_eager_way():

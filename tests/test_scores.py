@@ -110,7 +110,7 @@ def test_coordinates_rounded_to_float32_are_the_same(truth):
         (lambda x: x.isel(latitude=0), GridError, "dimensions"),
         (lambda x: x.where(x.longitude != 4.5), DataError, "48 of the 444"),
         (lambda x: x.where(x.longitude != 4.5, np.inf), DataError, "unfilled"),
-        (lambda x: x.assign_attrs(units="cm"), UnitsError, "'cm'"),
+        (lambda x: x.assign_attrs(units="K"), UnitsError, "'K'"),
         (lambda x: x.to_dataset(), OptionError, "DataArray"),
     ],
 )
@@ -246,7 +246,7 @@ def test_along_track_mistakes_are_named(smooth, rng):
         (smooth, points.assign_coords(latitude=points.latitude - 60), DataError, "cover"),
         (smooth, points.assign(sla=points.sla * np.inf), DataError, "infinite"),
         (smooth * np.inf, points, DataError, "infinite"),
-        (smooth.assign_attrs(units="cm"), points, UnitsError, "'cm'"),
+        (smooth.assign_attrs(units="K"), points, UnitsError, "'K'"),
         (smooth, points.assign(sla=points.sla * 0 + 1), DataError, "relative"),
         (smooth, points.assign(other=points.sla), OptionError, "variable="),
     ]

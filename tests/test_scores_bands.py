@@ -118,7 +118,7 @@ def test_mistakes_are_named(three):
         (wide, wide, [(65, 200)], GridError, "latitude"),
         (truth[:, [0, 1, 3]], truth[:, [0, 1, 3]], [(65, 200)], GridError, "irregular"),
         (0 * truth, 0 * truth, [(65, 200)], DataError, "constant"),
-        (truth.assign_attrs(units="cm"), truth, [(65, 200)], UnitsError, "cm"),
+        (truth.assign_attrs(units="K"), truth, [(65, 200)], UnitsError, "'K'"),
         (truth, truth.where(truth > 0), [(65, 200)], DataError, "at all times"),
     ):
         with pytest.raises(error, match=match):

@@ -156,9 +156,9 @@ def test_dimensions_may_be_named(truth, maps):
         (lambda maps, truth: ({"a": truth[1:]}, truth), GridError, "'time'"),
         (lambda maps, truth: ({"a": truth.where(truth > 0)}, truth), DataError, "unfilled"),
         (
-            lambda maps, truth: ({"a": truth.assign_attrs(units="cm")}, truth),
+            lambda maps, truth: ({"a": truth.assign_attrs(units="K")}, truth),
             UnitsError,
-            "'cm'",
+            "'K'",
         ),
     ],
 )

@@ -141,7 +141,7 @@ def test_mistakes_are_named(rng, long, all_waves):
         (points, 0, OptionError, "positive length"),
         (both, 1000, DataError, "one satellite"),
         (points.assign(sla=0 * points.sla), 1000, DataError, "one value"),
-        (points.assign(sla=points.sla.assign_attrs(units="cm")), 1000, UnitsError, "cm"),
+        (points.assign(sla=points.sla.assign_attrs(units="K")), 1000, UnitsError, "'K'"),
     ):
         with pytest.raises(error, match=match):
             scores.along_track_spectrum(analysis, given, segment_km=segment)

@@ -15,6 +15,7 @@ from xinverse.errors import (
     DataError,
     GridError,
     OptionError,
+    UnitsError,
     UnknownNameError,
     WeightsError,
 )
@@ -610,8 +611,8 @@ def test_fields_that_do_not_belong_together_are_refused(truth, seen):
     late = truth.assign_coords(time=truth.time + np.timedelta64(1, "D"))
     with pytest.raises(GridError, match="not on the coordinates"):
         xinverse.train("4dvarnet", late, seen, **SMALL)
-    with pytest.raises(ValueError, match="is in 'm'"):
-        xinverse.train("4dvarnet", truth.assign_attrs(units="cm"), seen, **SMALL)
+    with pytest.raises(UnitsError, match="is in 'K'"):
+        xinverse.train("4dvarnet", truth.assign_attrs(units="K"), seen, **SMALL)
     with pytest.raises(DataError, match="units of the fields"):
         xinverse.train("4dvarnet", truth.drop_attrs(), seen.drop_attrs(), **SMALL)
     with pytest.raises(DataError, match="NaN everywhere"):

@@ -73,3 +73,32 @@ def test_a_field_that_nobody_saw_at_all_is_an_error():
     lazy = nothing.chunk({"time": 2}).inverse.interpolate(**SCALES, tile=TILES)
     with pytest.raises(DataError, match="Nothing is observed in"):
         lazy.compute()
+
+
+@pytest.mark.parametrize("method", ["oi", "tikhonov", "tv", "variational"])
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("field", [False, True])
+def test_a_field_that_nobody_saw_is_its_background(method, lazy, field):
+    sst = half_seen()
+    background = 10 + sst.fillna(2.0) if field else 3.5
+    nothing = (sst * np.nan).chunk({"time": 2}) if lazy else sst * np.nan
+    found = nothing.inverse.interpolate(method, background=background, tile=TILES)
+    np.testing.assert_allclose(
+        found, background if field else sst.fillna(0) * 0 + 3.5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_field_that_nobody_saw_has_the_error_of_the_prior(lazy):
+    nothing = half_seen() * np.nan
+    nothing = nothing.chunk({"time": 2}) if lazy else nothing
+    found = nothing.inverse.interpolate(background=3.0, variance=4.0, error=True, **SCALES)
+    np.testing.assert_allclose(found.sst_error, 2.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_eofs_of_a_field_that_nobody_saw_are_an_error(lazy):
+    nothing = half_seen() * np.nan
+    nothing = nothing.chunk({"time": 2}) if lazy else nothing
+    with pytest.raises(DataError, match="There are 0 observations"):
+        nothing.inverse.interpolate("dineof", background=3.0).compute()

@@ -1,5 +1,8 @@
 """Complete maps with error bars from gappy ocean fields, by solving inverse problems."""
 
+from importlib import import_module
+from typing import Any
+
 from xinverse import osse, scores, tiling
 from xinverse._version import __version__
 from xinverse.accessor import InverseAccessor
@@ -22,6 +25,18 @@ from xinverse.verbs.training_fields import TrainingFields
 from xinverse.verbs.training_scenes import TrainingScenes
 from xinverse.weights import fetch
 
+
+def __getattr__(name: str) -> Any:
+    """Import `xinverse.plot` when it is used: it takes time."""
+    if name == "plot":
+        return import_module("xinverse.plot")
+    raise AttributeError(f"module 'xinverse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "InverseAccessor",
     "Model",
@@ -43,6 +58,7 @@ __all__ = [
     "methods",
     "osse",
     "plan_tiles",
+    "plot",
     "scores",
     "set_options",
     "tiling",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from math import isfinite
 from typing import Any
 
@@ -16,18 +17,37 @@ __all__ = [
     "check_mapping",
     "check_number",
     "check_switch",
+    "in_days",
     "is_number",
 ]
 
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite real number; a boolean is not."""
-    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+    if not isinstance(value, int | float | np.number) or isinstance(
+        value, bool | np.timedelta64
+    ):
         return False
     try:
         return bool(isfinite(value))
     except (OverflowError, TypeError):  # 10**400 has no float; complex numbers are not real
         return False
+
+
+def in_days(value: Any) -> Any:
+    """A duration as a number of days; anything else as it is.
+
+    Parameters
+    ----------
+    value : object
+        Such as ``numpy.timedelta64(5, "D")``, ``pandas.Timedelta("5D")`` or
+        ``datetime.timedelta(days=5)``.
+    """
+    if isinstance(value, timedelta):  # pandas' are too
+        return value / timedelta(days=1)
+    if isinstance(value, np.timedelta64):
+        return float(value / np.timedelta64(1, "D"))
+    return value
 
 
 def check_number(

@@ -116,6 +116,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _interpolate(arguments: argparse.Namespace) -> None:
     from xinverse.files import check_target, open_lazily, write
+    from xinverse.verbs.choose import variables_with_gaps
     from xinverse.verbs.interpolate import interpolate
 
     check_target(arguments.output, overwrite=arguments.overwrite)
@@ -127,7 +128,12 @@ def _interpolate(arguments: argparse.Namespace) -> None:
         **_options(arguments.option),
     }
     with open_lazily(arguments.input) as ds:
-        filled = interpolate(_without_others(ds, arguments.variable, keywords), **keywords)
+        chosen = _without_others(ds, arguments.variable, keywords)
+        # Reads the fields once more, to know which of several have gaps.
+        names = variables_with_gaps(
+            chosen, keywords.get("dims"), keywords, keywords["mask"], read=True
+        )
+        filled = interpolate(chosen, variables=names, **keywords)
         progress = sys.stderr.isatty()
         write(filled, arguments.output, overwrite=arguments.overwrite, progress=progress)
     print(arguments.output)

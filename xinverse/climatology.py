@@ -11,8 +11,8 @@ import xarray as xr
 from xinverse.checks import check_number
 from xinverse.errors import DataError, GridError
 from xinverse.fields.axes import find_axes
-from xinverse.fields.field import unpacked
 from xinverse.fields.grid import make_grid
+from xinverse.fields.values import unpacked
 
 __all__ = ["climatology"]
 

@@ -119,8 +119,24 @@ def is_cupy(array: Any) -> bool:
 
 
 def to_host(array: Any) -> np.ndarray:
-    """Copy an array to numpy, if it is not already."""
-    return array.get() if is_cupy(array) else np.asarray(array)
+    """Copy an array to numpy, if it is not already.
+
+    Raises
+    ------
+    DeviceError
+        The array is neither of numpy nor of cupy, and cannot be copied.
+    """
+    if is_cupy(array) and hasattr(array, "get"):
+        return array.get()
+    try:
+        return np.asarray(array)
+    except (TypeError, RuntimeError) as error:
+        kind = f"{type(array).__module__}.{type(array).__qualname__}"
+        raise DeviceError(
+            f"An array of the type {kind} cannot be copied to the processor: {error} Expected "
+            "a numpy array, or a cupy array with its method get(). Convert it first: "
+            "obj.copy(data=values), with values in numpy."
+        ) from error
 
 
 def to_like(array: np.ndarray, like: Any) -> Any:

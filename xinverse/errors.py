@@ -86,11 +86,15 @@ class UnknownNameError(XinverseError, KeyError):
         The unknown name.
     known : iterable of str
         The registered names.
+    meant : str, optional
+        The one that is meant, if that is known. Default: those that are spelled alike.
     """
 
-    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+    def __init__(
+        self, kind: str, name: object, known: Iterable[str], meant: str | None = None
+    ) -> None:
         known = sorted(known)
-        near = get_close_matches(str(name), known, n=3, cutoff=0.5)
+        near = [meant] if meant else get_close_matches(str(name), known, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         self.message = (
             f"There is no {kind} named {name!r}.{hint} "

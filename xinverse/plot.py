@@ -65,6 +65,7 @@ def maps(
     Returns
     -------
     matplotlib.figure.Figure
+        The maps and their colour bar.
 
     Raises
     ------
@@ -174,6 +175,7 @@ def plan(
     Returns
     -------
     matplotlib.axes.Axes
+        Those that were drawn on.
 
     Raises
     ------

@@ -39,6 +39,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self.kind = kind
         self._entries: dict[str, T] = {}
         self._modules: dict[str, str] = {}
+        self._others: dict[str, str] = {}
 
     def declare(self, **modules: str) -> None:
         """Say which module registers a name; it is imported when the name is looked up.
@@ -49,6 +50,16 @@ class Registry(Mapping[str, T], Generic[T]):
             Module by name.
         """
         self._modules |= modules
+
+    def suggest(self, **names: str) -> None:
+        """Say which name to suggest for one of another package.
+
+        Parameters
+        ----------
+        **names : str
+            Name here by name elsewhere, in lower case with hyphens.
+        """
+        self._others |= names
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that registers an object under a unique ``name``."""
@@ -70,7 +81,9 @@ class Registry(Mapping[str, T], Generic[T]):
                 import_module(self._modules[name])
             return self._entries[name]
         except (KeyError, TypeError):
-            raise UnknownNameError(self.kind, name, list(self)) from None
+            elsewhere = "-".join(str(name).lower().replace("_", " ").split())
+            meant = self._others.get(elsewhere, elsewhere if elsewhere in list(self) else None)
+            raise UnknownNameError(self.kind, name, list(self), meant) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter({**dict.fromkeys(self._modules), **self._entries})

@@ -1,4 +1,4 @@
-"""Checks that an analysis and a truth share their coordinates and units."""
+"""An analysis and a truth on the same coordinates, in the same units."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
-from xinverse.errors import DataError, GridError, OptionError, UnitsError
+from xinverse.errors import DataError, GridError, OptionError
+from xinverse.fields.values import in_units_of, refuse_fill_values, refuse_unusable, unpacked
 
-__all__ = ["aligned_error", "check_alignment", "check_units", "variable_of"]
+__all__ = ["aligned_error", "comparable", "variable_of"]
 
 _SAME_WITHIN = 1e-3  # of a spacing: coordinates in files are rounded
 
@@ -25,16 +26,18 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``error`` (analysis minus truth) and ``truth``, float64, NaN on land, loaded.
+        ``error`` (analysis minus truth) and ``truth``, float64, in the units of the truth,
+        NaN on land, loaded.
 
     Raises
     ------
     GridError, UnitsError, OptionError
-        As in :func:`check_alignment`.
+        As in :func:`comparable`.
     DataError
-        If the truth is NaN everywhere, or the analysis is not finite at a cell with a truth.
+        If the truth is NaN everywhere, or the analysis is not finite at a cell with a truth;
+        or one of them has infinite or fill values.
     """
-    check_alignment(analysis, truth)
+    analysis, truth = comparable(analysis, truth)
     # Loaded together, so that a shared dask graph runs once.
     both = xr.Dataset(
         {
@@ -44,6 +47,8 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
         {dim: truth.coords[dim] for dim in truth.dims if dim in truth.coords},
     ).compute()
     wanted, found = both["truth"].astype(np.float64), both["analysis"].astype(np.float64)
+    refuse_unusable(wanted.values, f"The truth {truth.name!r}")
+    refuse_fill_values(found.values, f"The analysis {analysis.name!r}")
     sea = wanted.notnull()
     missing = int((sea & ~np.isfinite(found)).sum())
     total = int(sea.sum())
@@ -58,20 +63,27 @@ def aligned_error(analysis: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"error": found - wanted, "truth": wanted})
 
 
-def check_alignment(analysis: xr.DataArray, truth: xr.DataArray) -> None:
-    """Check that an analysis has the coordinates and units of the truth, without loading it.
+def comparable(
+    analysis: xr.DataArray, truth: xr.DataArray
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Decode an analysis and a truth and check that one can be compared with the other.
 
     Parameters
     ----------
     analysis, truth : DataArray
-        In any order of dimensions.
+        In any order of dimensions; packed ones are unpacked. Nothing is loaded.
+
+    Returns
+    -------
+    analysis, truth : DataArray
+        Both in the units of the truth.
 
     Raises
     ------
     GridError
         If dimensions or coordinates differ.
     UnitsError
-        If both have units and these differ.
+        If both have units, and no conversion from one to the other is known.
     OptionError
         If one is not a DataArray.
     """
@@ -81,7 +93,6 @@ def check_alignment(analysis: xr.DataArray, truth: xr.DataArray) -> None:
                 f"The {what} is a {type(given).__name__}. Expected a DataArray: select "
                 "a variable, such as ds['ssh']."
             )
-    check_units(analysis, truth)
     if set(analysis.dims) != set(truth.dims):
         raise GridError(
             f"The analysis has the dimensions {analysis.dims} and the truth {truth.dims}. "
@@ -89,6 +100,8 @@ def check_alignment(analysis: xr.DataArray, truth: xr.DataArray) -> None:
         )
     for dim in truth.dims:
         _check_coordinate(analysis, truth, dim)
+    truth = unpacked(truth)
+    return in_units_of(unpacked(analysis), truth, "analysis"), truth
 
 
 def variable_of(found: xr.DataArray | xr.Dataset, name: Hashable | None) -> xr.DataArray:
@@ -120,27 +133,6 @@ def variable_of(found: xr.DataArray | xr.Dataset, name: Hashable | None) -> xr.D
     return found[name]
 
 
-def check_units(first: xr.DataArray, second: xr.DataArray) -> None:
-    """Check that two variables are in the same units.
-
-    Parameters
-    ----------
-    first, second : DataArray
-        Only the attributes are read.
-
-    Raises
-    ------
-    UnitsError
-        If both have units and these differ.
-    """
-    one, two = first.attrs.get("units"), second.attrs.get("units")
-    if None not in (one, two) and one != two:
-        raise UnitsError(
-            f"{first.name!r} is in {one!r} and {second.name!r} in {two!r}. Convert one, and "
-            "set its 'units' attribute."
-        )
-
-
 def _check_coordinate(analysis: xr.DataArray, truth: xr.DataArray, dim: Hashable) -> None:
     sizes = analysis.sizes[dim], truth.sizes[dim]
     if sizes[0] != sizes[1]:
@@ -151,7 +143,7 @@ def _check_coordinate(analysis: xr.DataArray, truth: xr.DataArray, dim: Hashable
         )
     if dim not in analysis.coords or dim not in truth.coords:
         return
-    one, two = analysis[dim].to_numpy(), truth[dim].to_numpy()
+    one, two = unpacked(analysis[dim]).to_numpy(), unpacked(truth[dim]).to_numpy()
     same = one == two
     if one.dtype.kind in "iuf" and two.dtype.kind in "iuf":
         spacing = np.abs(np.diff(two)).min() if two.size > 1 else 1.0

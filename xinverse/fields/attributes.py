@@ -87,16 +87,17 @@ def error_attributes(da: xr.DataArray) -> dict[Hashable, Any]:
     Returns
     -------
     dict
-        ``long_name``, ``units`` if the variable has them, and its ``standard_name`` with the
-        CF modifier ``standard_error``, if it has one.
+        ``long_name``, ``units`` and ``grid_mapping`` if the variable has them, and its
+        ``standard_name`` with the CF modifier ``standard_error``, if it has one.
     """
     unnamed = "field" if da.name is None else da.name
     name = da.attrs.get("long_name") or da.attrs.get("standard_name") or unnamed
     attrs: dict[Hashable, Any] = {"long_name": f"{name} analysis error, one standard deviation"}
     if standard_name := da.attrs.get("standard_name"):
         attrs["standard_name"] = f"{standard_name} standard_error"
-    if (units := da.attrs.get("units")) is not None:
-        attrs["units"] = units
+    for key in ("units", "grid_mapping"):
+        if (value := da.attrs.get(key)) is not None:
+            attrs[key] = value
     return attrs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,13 @@ NAMES: dict[Role, tuple[str, ...]] = {
     "x": ("lon", "long", "longitude", "nav_lon", "rlon", "x", "i", "easting"),
 }
 CURVILINEAR_NAMES = ("lat", "latitude", "nav_lat", "lon", "longitude", "nav_lon")
+
+# Names of two-dimensional positions in models without CF attributes, such as TLAT and lon_rho.
+TWO_DIMENSIONAL: dict[Role, re.Pattern[str]] = {
+    "time": re.compile(r"(?!)"),
+    "y": re.compile(r"(nav_|geo|[tuvfx])?(lat|latitude)(_[a-z]+)?$", re.IGNORECASE),
+    "x": re.compile(r"(nav_|geo|[tuvfx])?(lon|longitude)(_[a-z]+)?$", re.IGNORECASE),
+}
 
 
 @dataclass(frozen=True)
@@ -205,12 +213,18 @@ def _refuse_curvilinear(
     for name in (*by_attributes, *by_name):
         if variables[name].ndim > 1:
             raise AxesError(
-                f"{name!r} has the dimensions {tuple(variables[name].dims)}: the grid is "
-                f"curvilinear, and no one-dimensional {role} axis was found. Regrid to a "
-                "latitude-longitude or projected grid first (xESMF, xarray-regrid, "
-                "pyresample). For a projected grid, give its dimensions coordinates in metres "
-                "and name them with dims={'y': ..., 'x': ...}."
+                f"No one-dimensional {role} axis was found. "
+                + _curvilinear_text(variables[name], name)
             )
+
+
+def _curvilinear_text(variable: xr.DataArray | xr.Variable, name: Hashable) -> str:
+    return (
+        f"{name!r} has the dimensions {tuple(variable.dims)}: the grid is curvilinear. Regrid "
+        "it first, with xESMF or as points, xinverse.grid_tracks(dataset, like=grid), where "
+        "grid has one-dimensional latitudes and longitudes. For a projected grid, give its "
+        "dimensions coordinates in metres and name them with dims={'y': ..., 'x': ...}."
+    )
 
 
 def _holds_dates(obj: xr.DataArray | xr.Dataset, name: Hashable) -> bool:
@@ -238,6 +252,16 @@ def _not_found_text(
             hint = f" {name!r} is a single value: use obj.expand_dims({name!r})."
         elif obj.coords[name].ndim == 1:
             hint = " " + _swap_text(name, obj.coords[name].dims[0])
+    if role == "time" and not hint:
+        hint = (
+            " Give a single image its date, obj.expand_dims(time=[np.datetime64('2020-01-01', "
+            "'ns')]), and take it out of the result with .isel(time=0)."
+        )
+    variables = obj.variables if isinstance(obj, xr.Dataset) else obj.coords
+    flat = [name for name in variables if TWO_DIMENSIONAL[role].match(str(name))]
+    flat = [name for name in flat if variables[name].ndim > 1]
+    if flat:
+        hint = f" {_curvilinear_text(variables[flat[0]], flat[0])}"
     tried = "CF attributes (standard_name, units, axis), the names " + ", ".join(NAMES[role])
     if role == "time":
         tried += ", and dimensions that hold dates"

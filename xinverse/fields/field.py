@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,26 +11,11 @@ import xarray as xr
 
 from xinverse.errors import AxesError, DataError
 from xinverse.fields.axes import Axes
+from xinverse.fields.encoding import with_lasting_encoding
 from xinverse.fields.grid import Grid
+from xinverse.fields.values import refuse_unusable, unpacked
 
-__all__ = [
-    "Field",
-    "check_values",
-    "refuse_fill_values",
-    "refuse_infinite",
-    "to_field",
-    "unpacked",
-]
-
-SCALING = ("scale_factor", "add_offset", "_Unsigned")
-PACKING = (*SCALING, "_FillValue", "missing_value")
-# What files hold in gaps that nobody made NaN, the defaults of netCDF and of GrADS among them.
-FILL_VALUES = (
-    *(-99.0, -999.0, -9999.0, -99999.0, 9999.0, 99999.0, -32768.0, 32767.0),
-    *(1e20, -1e20, 1e30, -1e30, 1e34, -1e34, 9.969209968386869e36, 9.999e20),
-)
-# Limits in packed numbers, which are wrong for the unpacked values.
-PACKED_LIMITS = ("valid_min", "valid_max", "valid_range", "actual_range")
+__all__ = ["Field", "check_values", "to_field"]
 
 
 @dataclass(eq=False)
@@ -91,7 +76,7 @@ class Field:
         -------
         DataArray
             With the dimension order and all coordinates of the input, new dimensions
-            first, without encodings.
+            first, with the encodings that still fit.
 
         Raises
         ------
@@ -113,7 +98,10 @@ class Field:
             name=self.name if name is None else name,
             attrs=dict(self.template.attrs if attrs is None else attrs),
         )
-        return restored.transpose(*new_dims, *self.template.dims).drop_encoding()
+        # xarray takes the name of a dask array, a key of its graph, in place of None.
+        restored.name = self.name if name is None else name
+        restored.encoding = dict(self.template.encoding)
+        return with_lasting_encoding(restored.transpose(*new_dims, *self.template.dims))
 
 
 def to_field(da: xr.DataArray, axes: Axes, grid: Grid) -> Field:
@@ -163,13 +151,16 @@ def to_field(da: xr.DataArray, axes: Axes, grid: Grid) -> Field:
     return Field(da.name, data, grid, axes, extra, template)
 
 
-def check_values(field: Field) -> None:
+def check_values(field: Field, *, unseen: bool = False) -> None:
     """Require finite values and at least one observation.
 
     Parameters
     ----------
     field : Field
         Checked if its data are a numpy array; lazy and GPU data are checked by tile.
+    unseen : bool, default False
+        Whether all values may be NaN, since a background is given: the map is then the
+        background, with the full error of the prior.
 
     Raises
     ------
@@ -178,76 +169,13 @@ def check_values(field: Field) -> None:
     """
     if not isinstance(field.data, np.ndarray):
         return
-    refuse_infinite(field.data, f"The variable {field.name!r}", lambda at: _locate(field, at))
-    refuse_fill_values(field.data, f"The variable {field.name!r}")
-    if np.isnan(field.data).all():
+    refuse_unusable(field.data, f"The variable {field.name!r}", lambda at: _locate(field, at))
+    if not unseen and np.isnan(field.data).all():
         raise DataError(
             f"The variable {field.name!r} has no value: all {field.data.size} are NaN. "
-            "Expected some observations; check the selection, the fill value and the mask."
+            "Expected some observations, or background= for the map; check the selection, the "
+            "fill value and the mask."
         )
-
-
-def refuse_infinite(
-    values: np.ndarray,
-    where: str,
-    locate: Callable[[tuple[int, ...]], str] = lambda at: f"index {at}",
-) -> None:
-    """Require values that are not infinite; eager calls and workers share the error text.
-
-    Parameters
-    ----------
-    values : ndarray
-        Any shape.
-    where : str
-        Label of the values, such as ``"The variable 'sla'"``.
-    locate : callable
-        Describes an index. Default: the index itself.
-
-    Raises
-    ------
-    DataError
-        If some values are infinite.
-    """
-    infinite = np.isinf(values)
-    if infinite.any():
-        first = tuple(int(i) for i in np.argwhere(infinite)[0])
-        raise DataError(
-            f"{where} has infinite values: {int(infinite.sum())}, the first at "
-            f"{locate(first)}. Expected finite numbers, and NaN where nothing was observed: "
-            "replace others with obj.where(abs(obj) < float('inf'))."
-        )
-
-
-def refuse_fill_values(values: np.ndarray, where: str) -> None:
-    """Raise if a number that usually stands for a gap is among the values.
-
-    It must be far from all others: by a hundred times their range.
-
-    Parameters
-    ----------
-    values : ndarray
-        Any shape.
-    where : str
-        Whose values they are, such as ``"The variable 'sla'"``.
-
-    Raises
-    ------
-    DataError
-        If some values look like a fill value.
-    """
-    if not np.isfinite(values).any():
-        return
-    for extreme in (float(np.nanmin(values)), float(np.nanmax(values))):
-        if not np.isclose(extreme, FILL_VALUES, rtol=1e-6, atol=0).any():
-            continue
-        other = values[np.isfinite(values) & (values != extreme)].astype(np.float64)
-        apart = np.abs(other - extreme).min() if other.size else np.inf
-        if apart > 100 * (np.ptp(other) if other.size else 0.0):
-            raise DataError(
-                f"{where} has the value {extreme:g} {int((values == extreme).sum())} times, "
-                "far from all others: it looks like a fill value. Expected NaN in the gaps: "
-                f"obj.where(obj != {extreme:g})."
-            )
 
 
 def _locate(field: Field, at: tuple[int, ...]) -> str:
@@ -258,62 +186,6 @@ def _locate(field: Field, at: tuple[int, ...]) -> str:
         )
         words.append(f"{dim}={label}")
     return ", ".join(words)
-
-
-def unpacked(da: xr.DataArray) -> xr.DataArray:
-    """Decode a variable that still has CF packing attributes.
-
-    Integers are scaled. Floats are values in their units already: xarray keeps attributes
-    in arithmetic, and a scale factor that is left on them is dropped. Fill values become
-    NaN in both.
-
-    Parameters
-    ----------
-    da : DataArray
-        Any variable.
-
-    Returns
-    -------
-    DataArray
-        In the units of its attributes; the variable itself if it has none for packing.
-
-    Raises
-    ------
-    DataError
-        Floats with a scale factor hold nothing but whole numbers: they may be packed.
-    """
-    if da.dtype.kind not in "iuf" or not any(key in da.attrs for key in PACKING):
-        return da
-    scaled = any(key in da.attrs for key in SCALING)
-    variable = da.variable.drop_encoding()
-    if da.dtype.kind == "f" and scaled:
-        _require_decoded(da)
-        kept = {key: value for key, value in da.attrs.items() if key not in SCALING}
-        variable = xr.Variable(variable.dims, variable.data, kept)
-    # Durations are not decoded: 'days' may be a unit of the field.
-    variable = xr.conventions.decode_cf_variable(
-        da.name, variable, decode_times=False, decode_timedelta=False
-    )
-    if scaled:
-        for key in PACKED_LIMITS:
-            variable.attrs.pop(key, None)
-    return xr.DataArray(variable, coords=da.coords, name=da.name)
-
-
-def _require_decoded(da: xr.DataArray) -> None:
-    """Raise if floats in memory look like packed integers, such as after ``where``."""
-    values = da.data
-    if not isinstance(values, np.ndarray):
-        return
-    known = values[np.isfinite(values)]
-    if known.size > 1 and np.ptp(known) > 0 and (known == np.round(known)).all():
-        raise DataError(
-            f"The variable {da.name!r} holds floats that are all whole numbers, from "
-            f"{known.min():g} to {known.max():g}, and has "
-            f"{', '.join(key for key in SCALING if key in da.attrs)} in its attributes: "
-            "packed numbers or values? Decode packed numbers before where() or arithmetic "
-            "(xarray.decode_cf), or drop these attributes from values."
-        )
 
 
 def _float_type(da: xr.DataArray) -> np.dtype[Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import GridError
 from xinverse.fields import coordinates
+from xinverse.fields.values import unpacked
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -166,7 +167,7 @@ def _coordinate(obj: xr.DataArray | xr.Dataset, name: Hashable) -> xr.DataArray:
             f"The dimension {name!r} has no coordinate variable, so its positions are unknown. "
             f"Add one: obj.assign_coords({{{name!r}: values}})."
         )
-    return obj.coords[name]
+    return unpacked(obj.coords[name])
 
 
 def _refuse_repeated_columns(x: np.ndarray, name: Hashable) -> None:

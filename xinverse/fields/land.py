@@ -42,8 +42,8 @@ def find_sea(
     mask : DataArray, array of shape (ny, nx) or name of a variable, optional
         True or 1 on the sea; False, 0 or NaN on land (reversed if its ``standard_name``
         is ``land_binary_mask``). A labelled mask is aligned by its coordinates, in either
-        direction and with longitudes modulo 360. An array without labels is in the order
-        of the field's coordinates.
+        direction and with longitudes modulo 360; other dimensions have one value. An array
+        without labels is in the order of the field's coordinates.
 
     Returns
     -------
@@ -121,6 +121,8 @@ def _label(mask: Any, da: xr.DataArray, axes: Axes) -> xr.DataArray:
 
 
 def _align(mask: xr.DataArray, da: xr.DataArray, axes: Axes, source: str) -> xr.DataArray:
+    others = [name for name in mask.dims if name not in (axes.y, axes.x)]
+    mask = mask.squeeze([name for name in others if mask.sizes[name] == 1], drop=True)
     if set(mask.dims) != {axes.y, axes.x}:
         extra = [name for name in mask.dims if name not in (axes.y, axes.x)]
         way = (
@@ -128,6 +130,8 @@ def _align(mask: xr.DataArray, da: xr.DataArray, axes: Axes, source: str) -> xr.
             if extra
             else "Give one value per cell."
         )
+        if len(extra) == 1 and extra[0] in da.dims and extra[0] != axes.time:
+            way += f" Or fill each {extra[0]!r} with its own: {_one_by_one(extra[0], da)}."
         raise MaskError(
             f"The mask ({source}) has the dimensions {mask.dims}. Expected "
             f"({axes.y!r}, {axes.x!r}). {way}"
@@ -147,6 +151,13 @@ def _align(mask: xr.DataArray, da: xr.DataArray, axes: Axes, source: str) -> xr.
             if not np.array_equal(order, np.arange(order.size)):
                 mask = mask.isel({name: order})
     return xr.DataArray(mask.data, dims=(axes.y, axes.x), coords=_coords(da, axes))
+
+
+def _one_by_one(dim: Hashable, da: xr.DataArray) -> str:
+    return (
+        f"xr.concat([field.isel({dim}=[k]).inverse.interpolate(mask=mask.isel({dim}=k)) "
+        f"for k in range({da.sizes[dim]})], {dim!r}), where field is a DataArray"
+    )
 
 
 def _match(

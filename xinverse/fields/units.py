@@ -1,12 +1,13 @@
-"""Spellings of units, and conversions between the common ones.
+"""Spellings of units, and conversions between them.
 
-A field in other units raises an error that names the conversion. A background or noise in
-other units than its field is converted.
+A field in other units raises an error that names the conversion. A background, noise or
+analysis in other units than its field or truth is converted.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from xinverse.constants import SECONDS_PER_DAY
 from xinverse.errors import UnitsError
@@ -23,42 +24,52 @@ __all__ = [
     "unit_change",
 ]
 
-_SPELLINGS: dict[str, tuple[str, ...]] = {
-    "km": ("km", "kilometer", "kilometers", "kilometre", "kilometres"),
-    "m": ("m", "meter", "meters", "metre", "metres"),
-    "cm": ("cm", "centimeter", "centimeters", "centimetre", "centimetres"),
-    "mm": ("mm", "millimeter", "millimeters", "millimetre", "millimetres"),
-    "degC": (
-        "degc",
-        "deg c",
-        "c",
-        "°c",
-        "celsius",
-        "degree c",
-        "degrees c",
-        "degree celsius",
-        "degrees celsius",
+
+class _Unit(NamedTuple):
+    """Value in base units = factor * value + offset."""
+
+    factor: float
+    base: tuple[tuple[str, int], ...]
+    offset: float = 0.0
+
+
+_METRE, _KELVIN, _ONE = (("m", 1),), (("k", 1),), ()
+_LENGTHS = {
+    "km": (1e3, ("km", "kilometer", "kilometers", "kilometre", "kilometres")),
+    "m": (1.0, ("m", "meter", "meters", "metre", "metres")),
+    "cm": (1e-2, ("cm", "centimeter", "centimeters", "centimetre", "centimetres")),
+    "mm": (1e-3, ("mm", "millimeter", "millimeters", "millimetre", "millimetres")),
+}
+_CELSIUS = ("degc", "deg c", "c", "°c", "celsius", "degree c", "degrees c", "degree celsius")
+_NAMES: dict[_Unit, tuple[str, ...]] = {
+    **{_Unit(factor, _METRE): names for factor, names in _LENGTHS.values()},
+    _Unit(1.0, _KELVIN, 273.15): (*_CELSIUS, "degrees celsius"),
+    _Unit(1e-3, _KELVIN): ("mk", "millikelvin", "millikelvins"),
+    _Unit(1.0, _KELVIN): (
+        *("k", "kelvin", "kelvins", "degk", "deg k", "degree kelvin", "degrees kelvin"),
     ),
-    "mK": ("mk", "millikelvin", "millikelvins"),
-    "K": ("k", "kelvin", "kelvins", "degk", "deg k", "degree kelvin", "degrees kelvin"),
-    "mg m-3": ("mg m-3", "mg/m3", "mg/m^3", "mg m^-3", "mg m**-3", "milligram m-3"),
-    "m s-1": ("m s-1", "m/s", "m s^-1", "m s**-1", "meter second-1", "m.s-1"),
-    "cm s-1": ("cm s-1", "cm/s", "cm s^-1", "cm s**-1", "cm.s-1"),
-    "1": ("1", "", "dimensionless", "none"),
+    _Unit(1.0, (("s", 1),)): ("s", "sec", "secs", "second", "seconds"),
+    _Unit(3600.0, (("s", 1),)): ("h", "hr", "hour", "hours"),
+    _Unit(SECONDS_PER_DAY, (("s", 1),)): ("d", "day", "days"),
+    _Unit(1.0, (("kg", 1),)): ("kg", "kilogram", "kilograms"),
+    _Unit(1e-3, (("kg", 1),)): ("g", "gram", "grams"),
+    _Unit(1e-6, (("kg", 1),)): ("mg", "milligram", "milligrams"),
+    _Unit(1e-9, (("kg", 1),)): ("ug", "µg", "μg", "microgram", "micrograms"),
+    _Unit(1e-3, (("m", 3),)): ("l", "liter", "liters", "litre", "litres"),
+    _Unit(1.0, (("pa", 1),)): ("pa", "pascal", "pascals"),
+    _Unit(1e2, (("pa", 1),)): ("hpa", "mbar", "mb", "millibar", "millibars"),
+    _Unit(1e4, (("pa", 1),)): ("dbar", "decibar", "decibars"),
+    _Unit(1.0, _ONE): ("1", "", "dimensionless", "none"),
+    _Unit(1e-2, _ONE): ("%", "percent"),
+    _Unit(1e-3, _ONE): ("psu", "pss", "pss-78", "1e-3", "0.001", "practical salinity unit"),
 }
-_CANONICAL = {
-    spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings
-}
+_UNITS = {name: unit for unit, names in _NAMES.items() for name in names}
 # For heights and projected coordinates.
 METRES_PER_UNIT = {
-    spelling: factor
-    for unit, factor in (("m", 1.0), ("cm", 1e-2), ("mm", 1e-3))
-    for spelling in _SPELLINGS[unit]
+    name: factor for key, (factor, names) in _LENGTHS.items() if key != "km" for name in names
 }
 KM_PER_UNIT = {
-    spelling: factor
-    for unit, factor in (("m", 1e-3), ("km", 1.0))
-    for spelling in _SPELLINGS[unit]
+    name: factor for key, factor in (("m", 1e-3), ("km", 1.0)) for name in _LENGTHS[key][1]
 }
 _DAYS_PER_UNIT = {
     **dict.fromkeys(("days", "day", "d"), 1.0),
@@ -66,24 +77,31 @@ _DAYS_PER_UNIT = {
     **dict.fromkeys(("minutes", "minute", "mins", "min"), 1 / 1440),
     **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), 1 / SECONDS_PER_DAY),
 }
-
-# Value in the base unit = factor * value + offset, for the units of one quantity.
-_BASES: dict[str, tuple[str, float, float]] = {
-    "km": ("m", 1e3, 0.0),
-    "m": ("m", 1.0, 0.0),
-    "cm": ("m", 1e-2, 0.0),
-    "mm": ("m", 1e-3, 0.0),
-    "K": ("K", 1.0, 0.0),
-    "mK": ("K", 1e-3, 0.0),
-    "degC": ("K", 1.0, 273.15),
-    "m s-1": ("m s-1", 1.0, 0.0),
-    "cm s-1": ("m s-1", 1e-2, 0.0),
-}
+# "cm", "m-3", "s^-1", "m**2", "s-1"
+_POWER = re.compile(r"([^\W\d_]+)(?:\*\*|\^)?(-?\d+)?")
 
 
-def _canonical(units: str) -> str:
+def _parsed(units: str) -> _Unit:
+    """The unit that a string spells; a unit of its own if it is not known."""
     key = " ".join(units.replace("_", " ").split()).casefold()
-    return _CANONICAL.get(key, key)
+    if key in _UNITS:
+        return _UNITS[key]
+    unknown = _Unit(1.0, ((key, 1),))
+    factor, base = 1.0, dict[str, int]()
+    # "mg/m3" is "mg m-3", and so are "mg.m-3" and "mg m^-3".
+    for number, part in enumerate(key.split("/")):
+        for word in re.split(r"[\s.·]+|(?<!\*)\*(?!\*)", part):
+            found = _POWER.fullmatch(word)
+            if word == "1" and number == 0:
+                continue
+            if found is None:
+                return unknown
+            power = int(found[2] or 1) * (-1 if number else 1)
+            one = _UNITS.get(found[1], _Unit(1.0, ((found[1], 1),)))
+            factor *= one.factor**power
+            for name, times in one.base:
+                base[name] = base.get(name, 0) + times * power
+    return _Unit(factor, tuple(sorted((name, n) for name, n in base.items() if n)))
 
 
 def same_units(found: str, expected: str) -> bool:
@@ -97,9 +115,9 @@ def same_units(found: str, expected: str) -> bool:
     Returns
     -------
     bool
-        Case, underscores and repeated blanks are ignored.
+        Case, underscores and repeated blanks are ignored; ``"m/s"`` is ``"m s-1"``.
     """
-    return _canonical(found) == _canonical(expected)
+    return unit_change(found, expected) == (1.0, 0.0)
 
 
 def unit_change(found: str, expected: str) -> tuple[float, float] | None:
@@ -108,7 +126,8 @@ def unit_change(found: str, expected: str) -> tuple[float, float] | None:
     Parameters
     ----------
     found, expected : str
-        Unit strings.
+        Unit strings, of lengths, temperatures, masses, times, pressures, shares, and of
+        their products and ratios.
 
     Returns
     -------
@@ -116,12 +135,16 @@ def unit_change(found: str, expected: str) -> tuple[float, float] | None:
         Converted values are ``factor * value + offset``; standard deviations only need
         the factor. None if the conversion is unknown.
     """
-    if same_units(found, expected):
+    one, other = _parsed(found), _parsed(expected)
+    if one == other:
         return 1.0, 0.0
-    one, other = _BASES.get(_canonical(found)), _BASES.get(_canonical(expected))
-    if one is None or other is None or one[0] != other[0]:
+    if one.base != other.base:
         return None
-    return one[1] / other[1], (one[2] - other[2]) / other[1]
+    factor = one.factor / other.factor
+    # The factors of products are rounded: mg m-3 and ug l-1 are the same.
+    if abs(factor - 1.0) < 1e-12:
+        factor = 1.0
+    return factor, (one.offset - other.offset) / other.factor
 
 
 def conversion(found: str, expected: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -78,13 +78,15 @@ class Method(ABC):
     bytes_per_cell: ClassVar[float] = 120
 
     @classmethod
-    def made(cls, options: Mapping[str, Any]) -> Self:
+    def made(cls, options: Mapping[str, Any], common: Sequence[str] = ()) -> Self:
         """Create the method from keywords.
 
         Parameters
         ----------
         options : mapping
             The keywords.
+        common : sequence of str, optional
+            Keywords of all verbs, which may be what a misspelled option means.
 
         Raises
         ------
@@ -94,7 +96,9 @@ class Method(ABC):
         known = {f.name: f for f in fields(cls) if f.name != "weights" or cls.learned}
         unknown = sorted(set(options) - set(known))
         if unknown:
-            near = [n for name in unknown for n in get_close_matches(name, known, n=1)]
+            near = [
+                n for name in unknown for n in get_close_matches(name, [*known, *common], n=1)
+            ]
             hint = f" Did you mean {' and '.join(map(repr, near))}?" if near else ""
             raise OptionError(
                 f"method={cls.name!r} has no option {', '.join(map(repr, unknown))}.{hint} "

@@ -6,6 +6,27 @@ from xinverse.methods.base import METHODS, Method
 
 __all__ = ["available", "find"]
 
+# Names of methods in other packages.
+METHODS.suggest(
+    **{
+        "4dvarnet-starter": "4dvarnet-reference",
+        "blue": "oi",
+        "dincae": "unet",
+        "divand": "oi",
+        "duacs": "oi",
+        "gaussian-process": "oi",
+        "gp": "oi",
+        "gpr": "oi",
+        "inpaint": "tikhonov",
+        "kriging": "oi",
+        "objective-analysis": "oi",
+        "objective-mapping": "oi",
+        "optimal-interpolation": "oi",
+        "spline": "tikhonov",
+        "total-variation": "tv",
+        "eof": "dineof",
+    }
+)
 METHODS.declare(
     **{
         "4dvar": "xinverse.methods.four_dvar",

@@ -11,8 +11,8 @@ import numpy as np
 from xinverse.device import occupy, to_host, to_like
 from xinverse.errors import DataError
 from xinverse.fields.coordinates import FULL_CIRCLE
-from xinverse.fields.field import refuse_fill_values, refuse_infinite
 from xinverse.fields.grid import Grid
+from xinverse.fields.values import refuse_unusable
 from xinverse.local_grid import cell_edges
 from xinverse.methods.auto_scales import Choice, Request, count, estimate_region, joined
 from xinverse.methods.base import Method
@@ -113,6 +113,15 @@ class TileTask:
             For each variable and kind the kept part, ``(*extra, t, y, x)``, members
             first; numpy or cupy, like the observations.
         """
+        try:
+            return self._solved(tile, inputs)
+        except Exception as error:  # of any kind: it is passed on with its place
+            words = _words(self.layout.grid, tile)
+            if words not in str(error):
+                error.add_note(f"Raised in the tile of {words}.")
+            raise
+
+    def _solved(self, tile: Tile, inputs: Mapping[Role, Any]) -> dict[Key, Any]:
         like = inputs["values", "0"]
         arrays = {role: to_host(array) for role, array in inputs.items()}
         extra = arrays["values", "0"].shape[:-3]
@@ -165,8 +174,7 @@ class TileTask:
         for (role, _), values in inputs.items():
             if role not in {"sea", "overall", "regional"}:
                 whose = words if role == "values" else f"{role} of {words}"
-                refuse_infinite(values, whose, lambda at: f"index {at}")
-                refuse_fill_values(values, whose)
+                refuse_unusable(values, whose)
         _, ny, nx = (len(cells) for cells in tile.read)
         sea = inputs.get(("sea", ""))
         wet = np.ones((ny, nx), bool) if sea is None else sea.astype(bool, copy=False)

@@ -192,7 +192,7 @@ def track_points(
         "noise": (deviation, about_noise),
     }
     return xr.Dataset(
-        {name_of(truth): ("point", values[order], dict(truth.attrs))},
+        {name_of(truth): ("point", values[order], dict(field.attrs))},
         {name: ("point", data[order], attrs) for name, (data, attrs) in columns.items()},
         {"comment": f"simulated observations: {', '.join(systems)}, seed {seed}"},
     )

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from xinverse.errors import AxesError, DataError, OptionError
+from xinverse.errors import AxesError, OptionError
 from xinverse.fields.axes import Axes
 from xinverse.fields.grid import Grid
 from xinverse.fields.l3 import build_l3, geographic_grid, grid_coordinates, in_order_of
+from xinverse.fields.values import refuse_unusable, unpacked
 from xinverse.points.binning import CellSums
 
 __all__ = ["Noise", "deviation_of", "gridded", "name_of", "read_field"]
@@ -28,13 +29,8 @@ def read_field(truth: xr.DataArray) -> tuple[xr.DataArray, Axes, Grid]:
             f"{name_of(truth)!r} has the dimensions {tuple(truth.dims)}. Expected time, "
             f"latitude and longitude: select along the others with truth.isel({first})."
         )
-    field = truth.transpose(axes.time, axes.y, axes.x)
-    infinite = np.isinf(field.to_numpy())
-    if infinite.any():
-        raise DataError(
-            f"{name_of(truth)!r} has {int(infinite.sum())} infinite values. Expected "
-            "numbers at sea and NaN on land."
-        )
+    field = unpacked(truth).transpose(axes.time, axes.y, axes.x)
+    refuse_unusable(field.to_numpy(), f"The truth {name_of(truth)!r}")
     return field, axes, grid
 
 
@@ -50,7 +46,7 @@ def gridded(
         sums.noise.astype(mean.dtype),
         grid_coordinates(field, axes),
         axes,
-        truth.attrs,
+        field.attrs,
     )
     seen.attrs["comment"] = f"simulated observations: {how}"
     return in_order_of(truth, seen, axes)

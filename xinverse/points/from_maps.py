@@ -13,6 +13,7 @@ from xinverse.errors import DataError
 from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
+from xinverse.fields.values import refuse_unusable, unpacked
 from xinverse.points.interpolation import Bracket, bracket, trilinear
 from xinverse.points.positions import find_layout, read_positions
 
@@ -58,7 +59,7 @@ def interpolate_to_points(
     DataError
         The maps are infinite, or have unfilled gaps.
     """
-    axes = find_axes(analysis, dims)
+    axes, analysis = find_axes(analysis, dims), unpacked(analysis)
     grid = make_grid(analysis, axes)
     layout = find_layout(points, axes, geographic=grid.geographic)
     positions = read_positions(points, layout, analysis[axes.time], grid.geographic)
@@ -107,8 +108,7 @@ def interpolate(
     for first in range(0, grid.shape[0], steps):
         # One extra step: the upper neighbour of the last points.
         data = field[first : first + steps + 1].to_numpy()
-        if np.isinf(data).any():
-            raise DataError("The maps have infinite values. Expected numbers, NaN on land.")
+        refuse_unusable(data, f"The maps of {analysis.name!r}")
         seen_nan |= np.isnan(data).any(axis=0)
         seen_value |= np.isfinite(data).any(axis=0)
         here = inside & (t_at[0] >= first) & (t_at[0] < first + steps)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from math import prod
 from numbers import Real
 from typing import Any
 
@@ -15,11 +16,14 @@ from xinverse.fields.attributes import describe_call, history_line, prepend_hist
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
 from xinverse.fields.l3 import build_l3, grid_coordinates, in_order_of
+from xinverse.fields.values import in_units_of, unpacked
 from xinverse.points.binning import CellSums, nearest_cells
 from xinverse.points.positions import (
     Extent,
+    PointLayout,
     find_layout,
     find_point_variable,
+    flattened,
     read_positions,
     read_values,
 )
@@ -49,9 +53,12 @@ def grid_tracks(
 
     Parameters
     ----------
-    points : Dataset, path, glob pattern, or an iterable of them
+    points : Dataset, DataFrame, path, glob pattern, or an iterable of them
         Values along one dimension with their time, latitude and longitude, found by CF
         attributes, then by name (for a projected grid: variables with the names of its axes).
+        Those of a swath or a curvilinear grid may have several dimensions, such as line and
+        pixel, with the time along some of them or of its own. A DataFrame has them as
+        columns, or in its index.
         One file is open at a time, with at most a million points in memory.
     like : Dataset or DataArray
         The target grid; only its labels are read.
@@ -91,28 +98,31 @@ def grid_tracks(
     grid = make_grid(like, axes)
     sums, extent = CellSums(grid.shape, spread=noise is None), Extent(grid.geographic)
     name: Hashable | None = variable
-    attrs: dict[Any, Any] | None = None
+    first: xr.DataArray | None = None
     above: dict[Any, Any] = {}
     dtype: np.dtype[Any] = np.dtype(np.float32)
     for dataset in open_each(points):
-        layout = find_layout(dataset, axes, geographic=grid.geographic)
+        layout = find_layout(dataset, axes, geographic=grid.geographic, swath=True)
         name = find_point_variable(dataset, layout, name, ignore=noise)
         if isinstance(noise, str):
             find_point_variable(dataset, layout, noise)
-        if attrs is None:
-            attrs, above = dict(dataset[name].attrs), dict(dataset.attrs)
-        _check_units(name, attrs, dataset[name])
-        dtype = np.result_type(dtype, dataset[name].dtype)
-        for first in range(0, dataset.sizes[layout.dim], _BLOCK):
-            block = dataset.isel({layout.dim: slice(first, first + _BLOCK)})
+        found = unpacked(dataset[name])
+        if first is None:
+            first, above = found[:0], dict(dataset.attrs)
+        _check_units(first, found)
+        dtype = np.result_type(dtype, found.dtype)
+        names = [layout.time, layout.y, layout.x, name]
+        names += [noise] if isinstance(noise, str) else []
+        for part in _blocks(dataset, layout):
+            block = flattened(part, layout, names)
             days, y, x = read_positions(block, layout, like[axes.time], grid.geographic)
-            values = read_values(block[name])
+            values = read_values(in_units_of(unpacked(block[name]), first, "points"))
             extent.widen(days, y, x)
             it = nearest_cells(grid.time, days, width=1.0)
             iy = nearest_cells(grid.y, y)
             ix = nearest_cells(grid.x, x, period=360.0 if grid.geographic else None)
             inside = (it >= 0) & (iy >= 0) & (ix >= 0) & ~np.isnan(values)
-            deviation = _noise_of(block, noise, inside)
+            deviation = _noise_of(block, noise, inside, first)
             sums.add((it[inside], iy[inside], ix[inside]), values[inside], deviation)
     if not sums.count.any():
         raise DataError(
@@ -133,12 +143,20 @@ def grid_tracks(
         sums.noise.astype(dtype) if known else None,
         grid_coordinates(like, axes),
         axes,
-        attrs or {},
+        {} if first is None else first.attrs,
         noise_comment=how,
     )
     call = describe_call("grid_tracks", variable=variable, noise=noise)
     result.attrs = prepend_history(above, history_line(call))
     return in_order_of(like, result, axes)
+
+
+def _blocks(points: xr.Dataset, layout: PointLayout) -> Iterator[xr.Dataset]:
+    """Cut points into parts that fit in memory: lines of a swath, or points of a track."""
+    first, *rest = layout.dims
+    step = max(_BLOCK // max(prod(points.sizes[dim] for dim in rest), 1), 1)
+    for start in range(0, points.sizes[first], step):
+        yield points.isel({first: slice(start, start + step)})
 
 
 def _check_noise(noise: float | str | None) -> None:
@@ -152,20 +170,26 @@ def _check_noise(noise: float | str | None) -> None:
         raise OptionError(f"noise is {noise}. Expected a standard deviation of 0 or more.")
 
 
-def _check_units(name: Hashable, attrs: Mapping[Any, Any], later: xr.DataArray) -> None:
-    if later.attrs.get("units") != attrs.get("units"):
+def _check_units(first: xr.DataArray, later: xr.DataArray) -> None:
+    """Require units in all files or in none."""
+    units = first.attrs.get("units"), later.attrs.get("units")
+    if None in units and units != (None, None):
         raise UnitsError(
-            f"{name!r} is in {attrs.get('units')!r} in the first points and in "
-            f"{later.attrs.get('units')!r} in later ones. Convert them to one unit."
+            f"{first.name!r} is in {units[0]!r} in the first points and in {units[1]!r} in "
+            "later ones. State the units of all."
         )
 
 
 def _noise_of(
-    points: xr.Dataset, noise: float | str | None, inside: NDArray[np.bool_]
+    points: xr.Dataset,
+    noise: float | str | None,
+    inside: NDArray[np.bool_],
+    like: xr.DataArray,
 ) -> NDArray[np.float64] | float:
     if not isinstance(noise, str):
         return 0.0 if noise is None else float(noise)
-    values = points[noise].to_numpy().astype(np.float64)[inside]
+    given = in_units_of(unpacked(points[noise]), like, "noise", deviation=True)
+    values = read_values(given)[inside]
     if not (np.isfinite(values) & (values >= 0)).all():
         raise DataError(
             f"The noise {noise!r} is missing, infinite or negative at points with a value. "

@@ -11,9 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xinverse.errors import DataError
-from xinverse.fields.alignment import check_units
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
+from xinverse.fields.values import in_units_of, unpacked
 from xinverse.points.from_maps import interpolate
 from xinverse.points.positions import (
     Extent,
@@ -67,14 +67,14 @@ def pair(
 
     Parameters and errors are those of :func:`xinverse.scores.along_track`.
     """
-    axes = find_axes(analysis, dims)
+    axes, analysis = find_axes(analysis, dims), unpacked(analysis)
     grid = make_grid(analysis, axes)
     layout = find_layout(points, axes, geographic=grid.geographic)
     name = find_point_variable(points, layout, variable)
-    check_units(analysis, points[name])
+    measured = in_units_of(unpacked(points[name]), analysis, "points")
     origin = analysis[axes.time]
     positions = read_positions(points, layout, origin, grid.geographic)
-    truth = read_values(points[name])
+    truth = read_values(measured)
     valid = np.isfinite(truth)
     held = [position[valid] for position in positions]
     maps, inside = interpolate(analysis, axes, grid, held, mask)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xinverse.errors import AxesError, DataError, OptionError
+from xinverse.errors import AxesError, OptionError
 from xinverse.fields.axes import NAMES, Axes
 from xinverse.fields.clock import date_after, days_after
 from xinverse.fields.coordinates import DEGREES, STANDARD_NAMES, spatial_units
 from xinverse.fields.grid import Grid
 from xinverse.fields.units import KM_PER_UNIT
+from xinverse.fields.values import holds_a_field, refuse_unusable, unpacked
 
 __all__ = [
     "Extent",
     "PointLayout",
     "find_layout",
     "find_point_variable",
+    "flattened",
     "read_positions",
     "read_values",
 ]
@@ -30,12 +32,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PointLayout:
-    """Names of the dimension of points and of the variables with their positions."""
+    """Names of the dimensions of points and of the variables with their positions."""
 
-    dim: Hashable
+    dims: tuple[Hashable, ...]
     time: Hashable
     y: Hashable
     x: Hashable
+
+    @property
+    def dim(self) -> Hashable:
+        """The only dimension of points along a track."""
+        (only,) = self.dims
+        return only
 
 
 class Extent:
@@ -77,7 +85,9 @@ class Extent:
         )
 
 
-def find_layout(points: xr.Dataset, axes: Axes, *, geographic: bool) -> PointLayout:
+def find_layout(
+    points: xr.Dataset, axes: Axes, *, geographic: bool, swath: bool = False
+) -> PointLayout:
     """Find the time, y and x of points by CF attributes, then by name.
 
     Parameters
@@ -88,6 +98,9 @@ def find_layout(points: xr.Dataset, axes: Axes, *, geographic: bool) -> PointLay
         Names of the grid's axes; points on a projected grid have y and x of the same names.
     geographic : bool
         Whether y and x are latitude and longitude.
+    swath : bool, default False
+        Whether positions may have several dimensions, such as line and pixel; the time may
+        then lie along some of them, or along others, as of a curvilinear grid.
 
     Returns
     -------
@@ -96,7 +109,7 @@ def find_layout(points: xr.Dataset, axes: Axes, *, geographic: bool) -> PointLay
     Raises
     ------
     AxesError
-        One of the three is missing or ambiguous, or they have no common dimension.
+        One of the three is missing or ambiguous, or they have no common dimensions.
     """
     time = _find(points, "time", axes.time)
     if geographic:
@@ -104,12 +117,42 @@ def find_layout(points: xr.Dataset, axes: Axes, *, geographic: bool) -> PointLay
     else:
         y, x = (_named(points, name) for name in (axes.y, axes.x))
     dims = {name: points[name].dims for name in (time, y, x)}
-    if len(set(dims.values())) != 1 or len(dims[y]) != 1:
+    if set(dims[y]) != set(dims[x]):
         raise AxesError(
             f"The positions of the points have the dimensions {dims}. Expected one common "
-            "dimension: stack the two of a swath with points.stack(point=[...])."
+            "dimension, or for a swath y and x on the same dimensions."
         )
-    return PointLayout(dims[y][0], time, y, x)
+    own = tuple(dim for dim in dims[time] if dim not in dims[y])
+    if not swath and len(own) + len(dims[y]) != 1:
+        raise AxesError(
+            f"The positions of the points have the dimensions {dims}. Expected one common "
+            "dimension: stack the two of a swath, "
+            f"points.stack(point={[*own, *dims[y]]!r}).reset_index('point')."
+        )
+    return PointLayout((*own, *dims[y]), time, y, x)
+
+
+def flattened(points: xr.Dataset, layout: PointLayout, names: Iterable[Hashable]) -> xr.Dataset:
+    """Return variables of a swath along one dimension.
+
+    Parameters
+    ----------
+    points : Dataset
+        The points, or a part of them; returned as it is if they lie along one dimension.
+    layout : PointLayout
+        From :func:`find_layout`.
+    names : iterable of hashable
+        The variables, on some of the dimensions of the points; repeated along the others.
+
+    Returns
+    -------
+    Dataset
+    """
+    if len(layout.dims) == 1:
+        return points
+    sizes = {dim: points.sizes[dim] for dim in layout.dims}
+    whole = {name: points.variables[name].set_dims(sizes) for name in names}
+    return xr.Dataset({name: v.stack(_points=layout.dims) for name, v in whole.items()})
 
 
 def find_point_variable(
@@ -133,24 +176,25 @@ def find_point_variable(
     OptionError
         `variable` does not lie along the points, or there is not exactly one candidate.
     """
+    where = " and ".join(map(repr, layout.dims))
     along = [
         name
         for name in points.data_vars
-        if points[name].dims == (layout.dim,)
-        and points[name].dtype.kind == "f"
+        if set(points[name].dims) == set(layout.dims)
+        and holds_a_field(points[name])
         and name not in (layout.time, layout.y, layout.x, ignore)
     ]
     if variable is not None:
-        if variable not in points or points[variable].dims != (layout.dim,):
+        if variable not in points or set(points[variable].dims) != set(layout.dims):
             raise OptionError(
-                f"variable={variable!r} is not along {layout.dim!r} in the points. "
+                f"variable={variable!r} is not along {where} in the points. "
                 f"Expected one of {along}."
             )
         return variable
     if len(along) != 1:
         raise OptionError(
             f"The points hold {'the variables ' + str(along) if along else 'no variable'} of "
-            f"floats along {layout.dim!r}. Choose one with variable=."
+            f"floats along {where}. Choose one with variable=."
         )
     return along[0]
 
@@ -176,7 +220,9 @@ def read_positions(
     days, y, x : ndarray, shape (points,)
         NaN for a missing position.
     """
-    y, x = (points[name].to_numpy().astype(np.float64) for name in (layout.y, layout.x))
+    y, x = (
+        unpacked(points[name]).to_numpy().astype(np.float64) for name in (layout.y, layout.x)
+    )
     if not geographic:
         y = y * KM_PER_UNIT[spatial_units(points[layout.y], "y")]
         x = x * KM_PER_UNIT[spatial_units(points[layout.x], "x")]
@@ -184,37 +230,35 @@ def read_positions(
 
 
 def read_values(points: xr.DataArray) -> Floats:
-    """Load values along tracks as float64, NaN where missing.
+    """Load unpacked values along tracks as float64, NaN where missing.
 
     Raises
     ------
     DataError
-        Values are infinite.
+        Values are infinite, or fill values.
     """
     values = points.to_numpy().astype(np.float64)
-    infinite = int(np.isinf(values).sum())
-    if infinite:
-        raise DataError(
-            f"{points.name!r} has {infinite} infinite values along the tracks. Expected "
-            "numbers, or NaN for a missing value."
-        )
+    refuse_unusable(values, f"The variable {points.name!r} of the points")
     return values
 
 
 def _find(points: xr.Dataset, role: str, like: Hashable) -> Hashable:
-    one_dim = {name: v for name, v in points.variables.items() if v.ndim == 1}
-    candidates = [name for name, v in one_dim.items() if _says(v, role)]
+    known = {name: v for name, v in points.variables.items() if v.ndim}
+    candidates = [name for name, v in known.items() if _says(v, role)]
     if not candidates:
         names = NAMES["time" if role == "time" else "y" if role == "y" else "x"]
-        candidates = [name for name in one_dim if str(name).lower() in names]
+        candidates = [name for name in known if str(name).lower() in names]
     # A file may hold the positions of two instruments: prefer the name of the grid's axis.
     if len(candidates) > 1 and like in candidates:
         return like
+    # A swath also holds the positions of its nadir, or indices of its lines and pixels.
+    most = max((known[name].ndim for name in candidates), default=0)
+    candidates = [name for name in candidates if role == "time" or known[name].ndim == most]
     if len(candidates) != 1:
         word = {"time": "time", "y": "latitude", "x": "longitude"}[role]
         raise AxesError(
             f"The points have {candidates or 'no variable'} as {word}, by standard_name, units "
-            f"and name, among {sorted(map(str, one_dim))}. Expected one: set its attribute "
+            f"and name, among {sorted(map(str, known))}. Expected one: set its attribute "
             f"standard_name={word!r}, or rename it to {word!r}."
         )
     return candidates[0]

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from xinverse.errors import DataError, GridError, OptionError, UnitsError
-from xinverse.fields.alignment import check_alignment, variable_of
+from xinverse.fields.alignment import comparable, variable_of
 from xinverse.fields.axes import find_axes
 from xinverse.fields.sea_level import is_sea_level
+from xinverse.fields.values import unpacked
 from xinverse.scores.currents import current_scores
 from xinverse.scores.map import mu_sigma, normalised_mse, rmse
 from xinverse.scores.spectral import spectral_scores
@@ -202,8 +203,8 @@ def compare(
     """
     _check(analyses, truth)
     named = {str(name): variable_of(one, truth.name) for name, one in analyses.items()}
-    for one in named.values():
-        check_alignment(one, truth)
+    named = {name: comparable(one, truth)[0] for name, one in named.items()}
+    truth = unpacked(truth)
     axes = find_axes(truth, dims)
     named, truth = _load(named, truth)
     space = [dim for dim in truth.dims if dim != axes.time]

@@ -11,7 +11,8 @@ from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
 from xinverse.errors import GridError, OptionError, UnitsError
 from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import Grid, make_grid
-from xinverse.fields.units import METRES_PER_UNIT
+from xinverse.fields.units import unit_change
+from xinverse.fields.values import refuse_fill_values, unpacked
 
 __all__ = ["EQUATOR", "geostrophic_currents"]
 
@@ -64,6 +65,9 @@ def geostrophic_currents(
     OptionError
         `latitude` is beyond 90 degrees, or the y axis is a latitude already.
     """
+    height = unpacked(height)
+    if isinstance(height.data, np.ndarray):
+        refuse_fill_values(height.data, f"The sea surface height {height.name!r}")
     axes = find_axes(height, dims)
     grid = make_grid(height, axes)
     factor = _metres_per_unit(height)
@@ -92,12 +96,13 @@ def geostrophic_currents(
 
 def _metres_per_unit(height: xr.DataArray) -> float:
     units = height.attrs.get("units")
-    if units not in METRES_PER_UNIT:
+    change = None if units is None else unit_change(str(units), "m")
+    if change is None:
         raise UnitsError(
             f"The sea surface height {height.name!r} has the units {units!r}. Expected 'm', "
             "'cm' or 'mm': set height.attrs['units']."
         )
-    return METRES_PER_UNIT[units]
+    return change[0]
 
 
 def _latitude(
@@ -113,7 +118,7 @@ def _latitude(
             f"The y axis {axes.y!r} is not a latitude, which the Coriolis parameter needs. "
             "Give latitude=, a number or a DataArray on the grid, in degrees north."
         )
-    north = given if isinstance(given, xr.DataArray) else xr.DataArray(float(given))
+    north = unpacked(given) if isinstance(given, xr.DataArray) else xr.DataArray(float(given))
     if not bool((abs(north) <= 90).all()):
         raise OptionError("latitude= exceeds 90 degrees. Expected degrees north.")
     return north

@@ -13,6 +13,7 @@ from xinverse.errors import DataError, GridError
 from xinverse.fields.alignment import aligned_error
 from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import REGULAR_WITHIN, Grid, make_grid
+from xinverse.fields.values import refuse_unusable, unpacked
 from xinverse.spectra import (
     MIN_STEPS,
     plane_spectrum,
@@ -69,12 +70,11 @@ def power_spectrum(
     As in ``mod_eval.py`` of the 2020a SSH mapping data challenge, except that waves in both
     directions count.
     """
-    axes = find_axes(field, dims)
+    axes, field = find_axes(field, dims), unpacked(field)
     grid = make_grid(field, axes)
     _check_steps(grid, axes)
     values = field.transpose(axes.time, axes.y, axes.x).to_numpy().astype(np.float64)
-    if np.isinf(values).any():
-        raise DataError("The field has infinite values. Expected numbers, NaN on land.")
+    refuse_unusable(values, f"The field {field.name!r}")
     rows = _whole_rows(values)
     return _spectrum(values[:, rows], grid, str(field.attrs.get("units", "1")))
 

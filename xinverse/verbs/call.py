@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xinverse.checks import check_choice, check_count, check_number, check_switch, is_number
+from xinverse.checks import (
+    check_choice,
+    check_count,
+    check_number,
+    check_switch,
+    in_days,
+    is_number,
+)
 from xinverse.device import check_device, require_device
 from xinverse.errors import OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call, history_line
@@ -28,6 +35,7 @@ __all__ = ["COMMON", "Call", "as_dataset"]
 # Keywords that every verb shares; all others are the method's own.
 COMMON = (
     "weights",
+    "variables",
     "mask",
     "dims",
     "error",
@@ -37,6 +45,10 @@ COMMON = (
     "device",
     "progress",
 )
+
+
+# Options in days, which may also be given as a duration.
+DURATIONS = ("time_scale",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +63,7 @@ class Call:
         Options that were given as variables, such as ``"noise"``.
     wanted : Wanted
         Error and members.
-    mask, dims, tile
+    variables, mask, dims, tile
         As in `xinverse.interpolate`.
     keep_observed, progress : bool
         Likewise.
@@ -68,6 +80,7 @@ class Call:
     method: Method
     companions: Mapping[str, xr.DataArray]
     wanted: Wanted
+    variables: str | Sequence[str] | None
     mask: Any
     dims: Mapping[str, Hashable] | None
     tile: Any
@@ -87,6 +100,7 @@ class Call:
         options: Mapping[str, Any],
         *,
         weights: str | os.PathLike[str] | None = None,
+        variables: str | Sequence[str] | None = None,
         mask: Any = None,
         dims: Mapping[str, Hashable] | None = None,
         error: bool = False,
@@ -112,7 +126,7 @@ class Call:
             Name of the method.
         options : mapping
             The method's own.
-        weights, mask, dims, error, members, keep_observed, tile, device, progress
+        weights, variables, mask, dims, error, members, keep_observed, tile, device, progress
             As in `xinverse.interpolate`.
         max_distance, max_gap, transform
             Likewise.
@@ -132,6 +146,8 @@ class Call:
         device = check_device(get_option("device") if device is None else device)
         require_device(device)
         chosen = find(method)
+        options = {n: in_days(v) if n in DURATIONS else v for n, v in options.items()}
+        max_gap = in_days(max_gap)
         numbers, companions = _companions(chosen, options, ds)
         if chosen.learned:
             numbers["weights"] = describe(weights, chosen.name, check_file)
@@ -142,7 +158,7 @@ class Call:
             if is_number(numbers.get("background")):
                 check_number("background", numbers["background"], above=0)
                 numbers["background"] = log_level(numbers["background"])
-        made = chosen.made(numbers)
+        made = chosen.made(numbers, COMMON)
         for on, what in ((error, "error"), (members, "members")):
             if on and what not in chosen.gives:
                 raise OptionError(
@@ -154,6 +170,7 @@ class Call:
             verb,
             method=method,
             weights=weights,
+            variables=variables,
             mask=mask,
             **{"background": options.get("background"), **(said or {})},
             error=error or None,
@@ -169,6 +186,7 @@ class Call:
             method=made,
             companions=companions,
             wanted=Wanted(bool(error), int(members or 0)),
+            variables=variables,
             mask=mask,
             dims=dims,
             tile=tile,
@@ -222,6 +240,12 @@ def as_dataset(obj: xr.Dataset | xr.DataArray, verb: str) -> xr.Dataset:
         return obj
     if isinstance(obj, xr.DataArray):
         return obj.coords.to_dataset()
+    if isinstance(obj, xr.DataTree):
+        raise OptionError(
+            f"Got a DataTree to {verb}; an xarray Dataset or DataArray is expected. Take its "
+            f"nodes one by one: tree.map_over_datasets(lambda ds: ds.inverse.{verb}(...) if "
+            f"ds.data_vars else ds), or a node: tree['group'].to_dataset()."
+        )
     raise OptionError(
         f"Got a {type(obj).__name__} to {verb}; an xarray Dataset or DataArray is expected. "
         "Label an array first: xr.DataArray(values, dims=..., coords=...)."

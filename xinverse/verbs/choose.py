@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xinverse.errors import AxesError, OptionError, UnknownNameError
-from xinverse.fields.axes import find_axes
+from xinverse.fields.axes import Axes, find_axes
+from xinverse.fields.land import find_sea
+from xinverse.fields.values import holds_a_field, refuse_fill_values, unpacked
 
-__all__ = ["chosen_variables", "names_together", "variables_to_fill"]
-
-# Attributes that CF gives to flags.
-FLAGS = {"flag_masks", "flag_meanings", "flag_values"}
+__all__ = [
+    "chosen_variables",
+    "names_together",
+    "variables_to_fill",
+    "variables_with_gaps",
+]
 
 
 def chosen_variables(
@@ -99,7 +104,7 @@ def variables_to_fill(
     names = [
         name
         for name, variable in ds.data_vars.items()
-        if needed <= set(variable.dims) and name not in about and _is_field(variable)
+        if needed <= set(variable.dims) and name not in about and holds_a_field(variable)
     ]
     if not names:
         raise AxesError(
@@ -110,15 +115,71 @@ def variables_to_fill(
     return names
 
 
+def variables_with_gaps(
+    ds: xr.Dataset,
+    dims: Mapping[str, Hashable] | None,
+    options: Mapping[str, Any],
+    mask: Any = None,
+    *,
+    read: bool = False,
+) -> list[Hashable]:
+    """The fields of a dataset that have gaps on the sea, or its only field.
+
+    A complete field, such as a solar zenith angle or another analysis, has nothing to fill.
+    Of lazy fields this is unknown until they are read, and reading all of a field before its
+    first tile is solved would cost its memory. So several lazy fields are an error, and the
+    same variables are filled as of the fields in memory.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Its fields.
+    dims, options
+        As of `variables_to_fill`.
+    mask : DataArray, array or str, optional
+        As of `xinverse.interpolate`.
+    read : bool
+        Read lazy fields, block by block.
+
+    Raises
+    ------
+    OptionError
+        There are several fields, and some are lazy, or none has a gap.
+    DataError
+        A field has fill values in place of NaN.
+    """
+    names = variables_to_fill(ds, dims, options)
+    if len(names) == 1:
+        return names
+    axes = find_axes(ds, dims)
+    gaps = {name: _has_gaps(ds[name], ds, axes, mask) for name in names}
+    lazy = [name for name, found in gaps.items() if found.chunks is not None]
+    listed = ", ".join(map(repr, names))
+    if lazy and not read:
+        raise OptionError(
+            f"The dataset has the fields {listed}, and whether the lazy ones have gaps is "
+            f"unknown before they are read. Name those to fill, such as "
+            f"variables={lazy[:1]!r}, or load the dataset: ds.load()."
+        )
+    found = xr.Dataset({str(k): v for k, v in enumerate(gaps.values())}).compute()
+    chosen = [name for k, name in enumerate(names) if bool(found[str(k)])]
+    if not chosen:
+        raise OptionError(
+            f"None of the fields {listed} has a gap on the sea. Name those to analyse all the "
+            f"same, such as variables={names[:1]!r}."
+        )
+    return chosen
+
+
+def _has_gaps(da: xr.DataArray, ds: xr.Dataset, axes: Axes, mask: Any) -> xr.DataArray:
+    """Whether a field has a gap on the sea; lazy if field or mask is."""
+    values = unpacked(da)
+    if isinstance(values.data, np.ndarray):
+        refuse_fill_values(values.data, f"The variable {da.name!r}")
+    sea, _ = find_sea(da, ds, axes, mask)
+    gaps = values.isnull() if sea is None else values.isnull() & sea.drop_vars(sea.coords)
+    return gaps.any().drop_vars(gaps.coords, errors="ignore")
+
+
 def _ancillary(variable: xr.Variable) -> list[str]:
     return str(variable.attrs.get("ancillary_variables", "")).split()
-
-
-def _is_field(variable: xr.DataArray) -> bool:
-    modifier = str(variable.attrs.get("standard_name", "")).split()[1:]
-    if FLAGS & set(variable.attrs):  # open_dataset makes floats of flags with a fill value
-        return False
-    packed = "scale_factor" in variable.attrs or "add_offset" in variable.attrs
-    return not modifier and (
-        variable.dtype.kind == "f" or (variable.dtype.kind in "iu" and packed)
-    )

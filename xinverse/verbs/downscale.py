@@ -9,9 +9,9 @@ import xarray as xr
 from xinverse.errors import GridError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.coordinates import FULL_CIRCLE
-from xinverse.fields.field import unpacked
 from xinverse.fields.grid import make_grid
 from xinverse.fields.templates import meet, on_axes
+from xinverse.fields.values import unpacked
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
 from xinverse.verbs.run import Results, over_variables, run

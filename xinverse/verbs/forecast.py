@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xinverse.checks import check_number
+from xinverse.checks import check_number, in_days
 from xinverse.errors import GridError, OptionError
 from xinverse.fields.axes import find_axes
-from xinverse.fields.field import unpacked
 from xinverse.fields.grid import make_grid
+from xinverse.fields.values import unpacked
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
 from xinverse.verbs.run import Results, over_variables, run
@@ -44,6 +44,7 @@ def forecast(
     Dataset or DataArray
         As of `xinverse.interpolate`, at the new times alone.
     """
+    days = in_days(days)
     check_number("days", days, above=0)
     ds = as_dataset(obj, "forecast")
     call = Call.split("forecast", ds, method, keywords, {"days": days})

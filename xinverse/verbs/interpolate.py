@@ -12,7 +12,7 @@ import xarray as xr
 from xinverse.climatology import climatology
 from xinverse.errors import OptionError
 from xinverse.verbs.call import Call, as_dataset
-from xinverse.verbs.choose import chosen_variables, names_together
+from xinverse.verbs.choose import chosen_variables, names_together, variables_with_gaps
 from xinverse.verbs.job import Observation
 from xinverse.verbs.run import Results, assembled, over_variables, run
 
@@ -59,16 +59,19 @@ def interpolate(
     Parameters
     ----------
     obj : Dataset or DataArray
-        Fields with gaps (NaN). Of a dataset, every floating-point variable on
-        (time, y, x) is filled and the others are kept; variables may have other
-        dimensions (depth, member), each element of which is filled by itself.
+        Fields with gaps (NaN). Of a dataset, the fields on (time, y, x) that have gaps on
+        the sea are filled, and complete ones, flags and other variables are kept as they
+        are. Fields may have other dimensions (depth, member), each element of which is
+        filled by itself.
     method : str
         Such as ``"oi"`` or ``"4dvarnet"``.
     weights : str or path, optional
         Name of registered weights or a safetensors file, for learned methods.
         Default: the method's own.
     variables : str or sequence of str, optional
-        Variables of a dataset to fill. Default: every field on (time, y, x).
+        Variables of a dataset to fill, with gaps or not. Default: its only field on
+        (time, y, x), or of several those with gaps. Several dask arrays must be named,
+        since their gaps are unknown before they are read.
     together : bool
         Solve the variables as one problem, coupled by the prior: ``method="oi"`` with
         ``correlation=``.
@@ -164,11 +167,8 @@ def interpolate(
         tile=tile,
         device=device,
         progress=progress,
-        said={
-            "background": background,
-            "variables": variables,
-            "together": together or None,
-        },
+        variables=variables,
+        said={"background": background, "together": together or None},
     )
     if together:
         if seasonal:
@@ -184,4 +184,6 @@ def interpolate(
             mine = replace(call, companions={**call.companions, "background": cycle})
         return run(mine, ds, [da], [Observation(da.name, da)])
 
+    if names is None and isinstance(obj, xr.Dataset):
+        names = variables_with_gaps(obj, dims, call.companions, mask)
     return over_variables(obj, call, fill, names)

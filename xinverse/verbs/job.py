@@ -12,10 +12,11 @@ import xarray as xr
 from xinverse.errors import DataError, GridError, OptionError, UnitsError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.coordinates import FULL_CIRCLE
-from xinverse.fields.field import Field, to_field, unpacked
+from xinverse.fields.field import Field, to_field
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
-from xinverse.fields.units import conversion, same_units, unit_change
+from xinverse.fields.units import conversion, same_units
+from xinverse.fields.values import in_units_of, unpacked
 from xinverse.methods.base import Method
 from xinverse.methods.problem import Layout, OperatorSpec, Source
 from xinverse.methods.tile_task import Role
@@ -280,25 +281,7 @@ def _aligned(name: str, value: xr.DataArray, field: Field, *, logs: bool = False
     if value.dtype.kind not in "fiu":
         raise DataError(f"{name}: {value.name!r} holds {value.dtype}, numbers expected.")
     if not (logs and name == "noise"):  # the noise of a logarithm has no units
-        value = _in_units_of(template, name, value)
+        value = in_units_of(value, template, name, deviation=name == "noise")
     sizes = {d: template.sizes[d] for d in field.dims}
     missing = {d: n for d, n in sizes.items() if d not in value.dims}
     return value.astype(field.data.dtype).expand_dims(missing).transpose(*field.dims).data
-
-
-def _in_units_of(da: xr.DataArray, name: str, value: xr.DataArray) -> xr.DataArray:
-    """A background or noise in the units of its field; unchanged if either has none."""
-    found, expected = value.attrs.get("units"), da.attrs.get("units")
-    if found is None or expected is None:
-        return value
-    change = unit_change(str(found), str(expected))
-    if change is None:
-        raise UnitsError(
-            f"{name}: {value.name!r} is in {str(found)!r}, and {da.name!r} in "
-            f"{str(expected)!r}, and no conversion is known. Convert one of them first."
-        )
-    factor, offset = change
-    if (factor, offset) == (1.0, 0.0):
-        return value
-    # A deviation has no zero point: 0.5 kelvin of noise are 0.5 degrees Celsius.
-    return value * factor + (offset if name == "background" else 0.0)

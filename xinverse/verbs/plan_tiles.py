@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import xarray as xr
 
 from xinverse.tiling.plan import Plan
 from xinverse.verbs.call import Call, as_dataset
-from xinverse.verbs.choose import variables_to_fill
+from xinverse.verbs.choose import chosen_variables, variables_to_fill
 from xinverse.verbs.job import Observation, prepare
 
 __all__ = ["plan_tiles"]
@@ -22,6 +22,7 @@ def plan_tiles(
     method: str = "oi",
     *,
     weights: str | os.PathLike[str] | None = None,
+    variables: str | Sequence[str] | None = None,
     dims: Mapping[str, Hashable] | None = None,
     tile: Any = "auto",
     **options: Any,
@@ -37,6 +38,8 @@ def plan_tiles(
         nothing else but the grid and the option ``memory_budget``.
     weights : str or path, optional
         Of learned methods.
+    variables : str or sequence of str, optional
+        Variables of a dataset; the first is planned for.
     dims : mapping, optional
         Dimension names of ``"time"``, ``"y"`` and ``"x"``.
     tile : "auto", mapping or Plan
@@ -52,8 +55,11 @@ def plan_tiles(
     """
     ds = as_dataset(obj, "plan_tiles")
     call = Call.of("plan_tiles", ds, method, options, weights=weights, dims=dims, tile=tile)
-    names = [] if isinstance(obj, xr.DataArray) else variables_to_fill(ds, dims, options)
-    da = obj if isinstance(obj, xr.DataArray) else obj[names[0]]
+    names = chosen_variables(obj, variables)
+    if isinstance(obj, xr.DataArray):
+        da = obj
+    else:
+        da = obj[(names or variables_to_fill(ds, dims, options))[0]]
     job = prepare(call, ds, [da], [Observation(da.name, da)])
     chunks = getattr(job.field.data, "chunks", None)
     if chunks is None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from xinverse.errors import OptionError
+from xinverse.errors import HashError, OptionError, UnknownNameError, XinverseError
 from xinverse.fields.attributes import ancillary_attributes, error_attributes, prepend_history
+from xinverse.fields.encoding import with_lasting_encoding
 from xinverse.fields.field import Field, check_values
 from xinverse.methods.auto_scales import count
 from xinverse.methods.tile_task import TileTask
@@ -17,7 +18,7 @@ from xinverse.tiling.cover import Cover
 from xinverse.tiling.eager import each_region, solve_eagerly
 from xinverse.tiling.regions import regions_of
 from xinverse.verbs.call import Call
-from xinverse.verbs.choose import variables_to_fill
+from xinverse.verbs.choose import chosen_variables, variables_to_fill
 from xinverse.verbs.job import Job, Observation, prepare
 
 __all__ = ["Results", "assembled", "over_variables", "run"]
@@ -45,8 +46,10 @@ def run(
         What observes them.
     """
     job = prepare(call, ds, wanted, observations)
+    given = "background" in call.companions
+    given = given or getattr(call.method, "background", None) is not None
     for field in job.fields:
-        check_values(field)
+        check_values(field, unseen=given)
     for state in job.states.values():
         _check_free(state, call, ds)
     arrays = _solve(job, call)
@@ -73,7 +76,12 @@ def over_variables(
     solve : callable
         From one variable to its results.
     names : sequence of hashable, optional
-        Variables of a dataset to act on. Default: every field.
+        Variables of a dataset to act on. Default: those of ``variables=``, or every field.
+
+    Raises
+    ------
+    XinverseError
+        One of several fields does not suit the method; the text names ``variables=``.
 
     Returns
     -------
@@ -81,13 +89,26 @@ def over_variables(
         An array for an array, unless error or members come with it. Other variables of a
         dataset are kept if the grid is.
     """
+    names = chosen_variables(obj, call.variables) if names is None else names
     if isinstance(obj, xr.DataArray):
-        results = solve(obj)
+        # xarray takes the name of a dask array, a key of its graph, for a missing one.
+        unnamed = obj.chunks is not None and obj.name == obj.data.name
+        results = solve(obj.rename(None) if unnamed else obj)
         return next(iter(results.values())) if len(results) == 1 else xr.Dataset(results)
     results = {}
-    chosen = variables_to_fill(obj, call.dims, call.companions) if names is None else names
+    chosen = names or variables_to_fill(obj, call.dims, call.companions)
     for name in chosen:
-        results |= solve(obj[name])
+        try:
+            results |= solve(obj[name])
+        except (UnknownNameError, HashError):
+            raise
+        except XinverseError as error:
+            others = [one for one in chosen if one != name]
+            if call.variables is not None or not others:
+                raise
+            raise type(error)(
+                f"{error} To leave {name!r} out, name the others: variables={others!r}."
+            ) from error
     return assembled(obj, call, results)
 
 
@@ -109,7 +130,7 @@ def assembled(obj: xr.Dataset, call: Call, results: Results) -> xr.Dataset:
         for dim, size in result.sizes.items()
     )
     whole = obj.assign(results) if same else xr.Dataset(results, attrs=obj.attrs)
-    return whole.assign_attrs(prepend_history(obj.attrs, call.line)).drop_encoding()
+    return with_lasting_encoding(whole.assign_attrs(prepend_history(obj.attrs, call.line)))
 
 
 def _labelled(variable: str, state: Field, arrays: dict[Hashable, Any], call: Call) -> Results:

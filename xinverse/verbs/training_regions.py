@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from xinverse.errors import DataError, GridError, OptionError
-from xinverse.fields.alignment import check_units
 from xinverse.fields.axes import find_axes
 from xinverse.fields.field import Field
+from xinverse.fields.values import in_units_of, refuse_unusable, unpacked
 from xinverse.files import open_lazily, write
 from xinverse.methods.learned import normalisation
 from xinverse.recipe import Recipe
@@ -24,7 +24,7 @@ from xinverse.verbs.interpolate import interpolate
 from xinverse.verbs.job import Job, Observation, prepare
 from xinverse.verbs.training_fields import TrainingFields
 
-__all__ = ["Example", "make_example", "make_examples", "shifted"]
+__all__ = ["Example", "alike", "make_example", "make_examples", "shifted"]
 
 IN_MEMORY = 256 * 2**20  # bytes of a field above which its background goes to disk
 SAMPLED_DAYS = 60  # for level and scale, and for the hash of the data
@@ -67,7 +67,7 @@ def make_examples(
         Show bars.
     """
     examples = []
-    for number, one in enumerate(fields.each()):
+    for number, one in enumerate(map(alike, fields.each())):
         for shift in range(one.mask_shifts + 1):
             examples.append(
                 make_example(
@@ -79,6 +79,31 @@ def make_examples(
                 )
             )
     return examples
+
+
+def alike(fields: TrainingFields) -> TrainingFields:
+    """Unpack one field, with truth and background in the units of the observations.
+
+    Parameters
+    ----------
+    fields : TrainingFields
+        One field.
+
+    Raises
+    ------
+    UnitsError
+        No conversion is known.
+    """
+    (given,) = cast(Any, fields.observations)
+    seen = unpacked(given)
+    others: dict[str, Any] = {}
+    for what in ("truth", "background"):
+        for other in getattr(fields, what) or ():
+            as_it_is = unpacked(other)
+            changed = in_units_of(_lazy(as_it_is), seen, what)
+            # A store in the right units is read directly and not through dask.
+            others[what] = as_it_is if changed.attrs == as_it_is.attrs else changed
+    return replace(fields, observations=seen, **others)
 
 
 def shifted(fields: TrainingFields, shift: int) -> TrainingFields:
@@ -137,7 +162,6 @@ def make_example(
     others = {"truth": truth, "background": background, "noise": noise_field}
     for what, other in others.items():
         if other is not None:
-            check_units(seen, other)
             _check_grid(what, seen, other)
     kept, hidden = seen, None
     if recipe.loss == "self-supervised":
@@ -171,6 +195,7 @@ def make_example(
     times = field.grid.shape[0]
     days = np.unique(np.linspace(0, times - 1, SAMPLED_DAYS).astype(int))
     sample = y.transpose(*field.dims).isel({field.axes.time: days}).to_numpy()
+    refuse_unusable(sample, f"The observations {given.name!r}")
     sea = (
         np.ones(field.grid.shape[1:], bool)
         if job.sea is None
@@ -189,6 +214,8 @@ def make_example(
         for what, other in others.items()
         if other is not None
     }
+    for what, day in first_days.items():
+        refuse_unusable(day, f"The first day of the {what}")
     if truth is not None and not np.isfinite(first_days["truth"][:, sea]).any():
         raise DataError(
             f"The truth {truth.name!r} is NaN everywhere in the sea on its first day. Give "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from xinverse.errors import DataError, OptionError, UnitsError
 from xinverse.fields.axes import Axes
 from xinverse.fields.clock import date_after
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.units import same_units
 from xinverse.osse.radiometer import Clouds, between_clouds
 from xinverse.osse.sampling import Satellite, Sighting, sightings
@@ -35,6 +36,7 @@ class _Samples:
     noise: float
 
 
+@across_the_seam
 def observe(
     truth: xr.DataArray,
     systems: str | Sequence[str] | None = None,
@@ -108,6 +110,7 @@ def _systems(systems: str | Sequence[str] | None) -> tuple[str, ...]:
     return (systems,) if isinstance(systems, str) else tuple(systems)
 
 
+@across_the_seam
 def track_points(
     truth: xr.DataArray,
     systems: str | Sequence[str] | None = None,

@@ -13,6 +13,7 @@ from xinverse.errors import GridError, OptionError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.field import unpacked
 from xinverse.fields.grid import make_grid
+from xinverse.fields.seam import across_the_seam
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
 from xinverse.verbs.run import Results, over_variables, run
@@ -20,6 +21,7 @@ from xinverse.verbs.run import Results, over_variables, run
 __all__ = ["forecast"]
 
 
+@across_the_seam
 def forecast(
     obj: xr.Dataset | xr.DataArray, days: float, method: str = "oi", **keywords: Any
 ) -> xr.Dataset | xr.DataArray:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xinverse.checks import check_count, check_number
 from xinverse.errors import OptionError
+from xinverse.fields.seam import joined_together
 
 __all__ = ["Fields", "TrainingFields"]
 
@@ -83,19 +84,20 @@ class TrainingFields:
                 "No observations were given. Pass observations=, the field with its gaps; "
                 "xinverse.osse.observe makes them from a truth."
             )
-        seen = _listed("observations", self.observations)
-        object.__setattr__(self, "observations", seen)
+        given = {name: getattr(self, name) for name in ("observations", "truth", "background")}
+        listed_each = {n: _listed(n, g) for n, g in given.items() if g is not None}
+        for name, value in joined_together({**listed_each, "mask": self.mask}).items():
+            object.__setattr__(self, name, value)
+        seen = listed_each["observations"]
         for what in ("truth", "background"):
-            given = getattr(self, what)
-            if given is None:
+            if what not in listed_each:
                 continue
-            listed = _listed(what, given)
+            listed = listed_each[what]
             if len(listed) != len(seen):
                 raise OptionError(
                     f"{len(listed)} fields were given as {what} and {len(seen)} as "
                     "observations: give one for each."
                 )
-            object.__setattr__(self, what, listed)
         if self.noise is not None and np.ndim(self.noise):
             noise = tuple(np.asarray(self.noise).tolist())
             if len(noise) != len(seen):

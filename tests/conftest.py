@@ -29,6 +29,7 @@ settings.register_profile(
 )
 # More and new examples each time: HYPOTHESIS_PROFILE=search pytest ...
 settings.register_profile("search", deadline=None, max_examples=500)
+settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "xinverse"))
 
 

@@ -81,6 +81,7 @@ GREENWICH = region(-2.0)
         (range(360), 0),
         ([*range(100), *range(101, 360)], 100),  # one column is missing
         ([0, 120, 240], 0),
+        (23.0 + 29 * np.array([0, 1, 2, 3, 4.4, 5.4, 6.4, 7.4, 8.4, 9.4, 10.4, 11.4]), 4),
         ([0, 1, 358, 359, 360], 0),  # the first column twice: another error
         ([3, 1, 2], 0),
         ([5], 0),

@@ -18,7 +18,7 @@ __all__ = ["FULL_CIRCLE", "leading_columns", "read_space", "read_time", "spatial
 FULL_CIRCLE = 360.0
 MAX_LATITUDE = 90.0
 # A hole between longitudes this much wider than the gap round the globe is outside the region.
-WIDER_HOLE = 1.5
+WIDER_HOLE = 1.1
 
 DEGREES = {
     "y": ("degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"),

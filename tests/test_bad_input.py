@@ -363,7 +363,7 @@ AT_THE_CALL = {
         TileError,
         r"The halo along x, \d+ cells, is longer than the axis, 14\. Shorten",
         moved("lon", np.arange(14) * 360 / 14),
-        {"length_scale": 30_000},
+        {"length_scale": 19_900},
     ),
     "an error that is not yes or no": Mistake(
         OptionError, r"error='yes': expected True or False", call={"error": "yes"}

@@ -46,6 +46,20 @@ def fine(data: xr.DataArray) -> xr.DataArray:
     return longer.assign_attrs(standard_name="sea_surface_height_above_sea_level")
 
 
+def standard(data: xr.DataArray) -> xr.DataArray:
+    """Observations of deviation 1."""
+    return data.copy(data=(data / data.std()).values)
+
+
+def globe(step: float) -> xr.DataArray:
+    """Two daily maps of the globe, one cell in ten observed."""
+    lat, lon = np.arange(-90 + step / 2, 90, step), np.arange(0, 360, step)
+    values = np.random.default_rng(0).standard_normal((2, lat.size, lon.size))
+    values[np.random.default_rng(1).random(values.shape) > 0.1] = np.nan
+    coords = {"time": DAYS[:2], "lat": lat, "lon": lon}
+    return xr.DataArray(values, coords, DIMS, name="sla", attrs={"units": "m"})
+
+
 @dataclass
 class Mistake:
     """One mistake: in the data, or in the call."""
@@ -346,6 +360,14 @@ AT_THE_CALL = {
     "a tile of no cells": Mistake(
         TileError, r"tile\['x'\]=0: expected a number of cells above 0", call={"tile": {"x": 0}}
     ),
+    "tiles of a cell on a globe": Mistake(
+        TileError,
+        r"tile= gives 16200 tiles, which solve \d\d\d cells for each cell of the grid, because "
+        r"of the halo of \(0, (\d+), (\d+)\) cells .* Expected cores as long as their halo or "
+        r"longer: tile=\{'time': 2, 'y': \1, 'x': \2\}\. Or leave tile= out",
+        lambda data: globe(2.0),
+        {"tile": {"y": 1, "x": 1}, "length_scale": 1000},
+    ),
     "a plan for another grid": Mistake(
         TileError,
         r"The plan is for a grid of \(6, 10, 10\) cells .*; this one has \(6, 10, 14\)\. Make",
@@ -360,7 +382,7 @@ AT_THE_CALL = {
         TileError,
         r"The halo along x, \d+ cells, is longer than the axis, 14\. Shorten",
         moved("lon", np.arange(14) * 360 / 14),
-        {"length_scale": 30_000},
+        {"length_scale": 19_900},
     ),
     "an error that is not yes or no": Mistake(
         OptionError, r"error='yes': expected True or False", call={"error": "yes"}
@@ -448,10 +470,31 @@ FROM_THE_VALUES = {
         r"background of variable 'sla'.* has infinite values: 840",
         call={"background": np.inf * CUBE},
     ),
-    "a matrix that is singular": Mistake(
+    "a noise far below the deviation": Mistake(
         DataError,
-        r"variable 'sla', days 0 to 5.*cannot be inverted.*give a larger noise",
-        call={"noise": 1e-12, "length_scale": 5000.0, "time_scale": 500.0},
+        r"The noise is 0.0001 in variable 'sla', days 0 to 5.*, and the observations there "
+        r"have a standard deviation of 1\. Expected a noise of 0.001 or more, a thousandth",
+        standard,
+        {"noise": 1e-4},
+    ),
+    "a noise variable far below the deviation": Mistake(
+        DataError,
+        r"The noise is 0.0001 in variable 'sla', days 0 to 5.*a thousandth of it.*Give noise=",
+        standard,
+        {"noise": 1e-4 * CUBE},
+    ),
+    "a variance far above the observations'": Mistake(
+        DataError,
+        r"The variance is 1e\+06 in variable 'sla', days 0 to 5.*have a variance of 1 about "
+        r"the background\. Expected 1e-05 to 1e\+05\. Give variance= in the square of the units",
+        standard,
+        {"variance": 1e6},
+    ),
+    "a variance far below the observations'": Mistake(
+        DataError,
+        r"The variance is 1e-06 in variable 'sla', days 0 to 5.*Give variance= in the square",
+        standard,
+        {"variance": 1e-6},
     ),
 }
 
@@ -468,6 +511,21 @@ def test_it_is_said_as_soon_as_it_is_seen(mistake, lazy):
     else:
         with pytest.raises(mistake.error, match=mistake.text):
             attempt(obj, mistake.call)
+
+
+def test_the_smallest_noise_that_is_taken_gives_a_map_of_the_fields_size():
+    """Smooth anomalies of deviation 0.2, noise a little above a thousandth of it."""
+    day, row, column = np.ogrid[:6, :10, :14]
+    truth = 0.2 * np.sqrt(8) * np.sin(day / 3) * np.sin(row / 4) * np.cos(column / 4)
+    truth = sea_level().drop_vars("depth_of_bottom").copy(data=truth)
+    hidden = np.random.default_rng(0).random(SHAPE) > 0.4
+    errors = {}
+    for share in (1.1e-3, 1e-2):
+        call = {"noise": share * float(truth.where(~hidden).std()), "length_scale": 100}
+        filled = attempt(truth.where(~hidden), call)
+        assert abs(filled).max() < 2 * abs(truth).max()
+        errors[share] = float(abs(filled - truth).max())
+    assert max(errors.values()) < 0.5 * float(truth.std())
 
 
 def test_a_lazy_mask_of_flags_is_refused_when_it_is_computed():

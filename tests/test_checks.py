@@ -8,10 +8,13 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import xinverse  # noqa: F401  registers .inverse
 from xinverse.checks import (
+    LARGEST,
     check_choice,
     check_count,
     check_mapping,
@@ -105,8 +108,8 @@ def test_numbers_out_of_bounds_say_what_was_expected(value, bounds, text):
 
 @pytest.mark.parametrize("value", [1, 3, np.int64(2), np.uint8(9), 10**30])
 def test_counts(value):
-    check_count("rounds", value)
-    check_count("rounds", value, least=1)
+    check_count("cells", value)
+    check_count("cells", value, least=1)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +166,40 @@ def test_an_error_of_a_check_is_one_of_the_package():
     for value in ("1", Fraction(1, 2)):
         with pytest.raises(XinverseError, match="expected a number"):
             check_number("size", value)
+
+
+@pytest.mark.parametrize("name", sorted(LARGEST))
+def test_values_that_cannot_be_meant(name):
+    most, why = LARGEST[name]
+    check_number(name, most)
+    for value in (2 * most, 1e300):
+        with pytest.raises(OptionError) as caught:
+            check_number(name, value)
+        assert str(caught.value) == f"{name}={value!r}: expected at most {most:g} ({why})."
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"length_scale": 1e12},
+        {"time_scale": 1e9},
+        {"tolerance": 1e300},
+        {"members": 10**6},
+        {"method": "fixed-point", "rounds": 10**9},
+        {"method": "4dvarnet", "passes": 10**6},
+    ],
+    ids=str,
+)
+def test_they_are_errors_at_the_call(options):
+    data = xr.DataArray(
+        np.zeros((2, 3, 3)),
+        {"time": np.arange("2020-01-01", "2020-01-03", dtype="M8[D]").astype("M8[ns]")}
+        | {"lat": 40 + 0.1 * np.arange(3), "lon": 0.1 * np.arange(3)},
+        ("time", "lat", "lon"),
+        name="sla",
+    )
+    name, value = next(item for item in options.items() if item[0] != "method")
+    with pytest.raises(
+        OptionError, match=rf"{name}={value!r}: expected at most".replace("+", r"\+")
+    ):
+        data.inverse.interpolate(**options)

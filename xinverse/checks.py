@@ -21,6 +21,17 @@ __all__ = [
     "is_number",
 ]
 
+# Largest values that can be meant, by keyword, with the reason; larger ones are mistakes.
+LARGEST: dict[str, tuple[float, str]] = {
+    "length_scale": (20_000, "km, half of the way round the Earth"),
+    "time_scale": (36_525, "days, a century"),
+    "tolerance": (0.5, "a share; at 1 the start would be the result"),
+    "members": (10_000, "each costs a solve, and a thousand give the error within 3 %"),
+    "passes": (1_000, "each costs a run of the network; passes converge within ten or so"),
+    "rounds": (100_000, "each computes the EOFs anew"),
+    "iterations": (1_000_000, "more would run for days"),
+}
+
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite real number; a boolean is not."""
@@ -96,6 +107,7 @@ def check_number(
     if not within:
         expected = f"a number {' and '.join(words)}".strip()
         raise OptionError(f"{name}={value!r}: expected {expected}.")
+    _check_largest(name, number)
 
 
 def check_count(
@@ -122,6 +134,14 @@ def check_count(
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or int(value) < least:  # type: ignore[call-overload]  # whole by then
         raise OptionError(f"{name}={value!r}: expected {what}, {least} or more.")
+    _check_largest(name, int(value))  # type: ignore[call-overload]  # whole by then
+
+
+def _check_largest(name: str, number: float) -> None:
+    """Require a value that can be meant."""
+    most, why = LARGEST.get(name, (float("inf"), ""))
+    if number > most:
+        raise OptionError(f"{name}={number!r}: expected at most {most:g} ({why}).")
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from xinverse.checks import check_number
 from xinverse.errors import DataError, GridError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.values import unpacked
 
 __all__ = ["climatology"]
@@ -23,6 +24,7 @@ YEARS = 2  # the shortest series, in years: of one year, the cycle is the data t
 CYCLE_COUNT, MEAN_COUNT = 0.1, 1.0
 
 
+@across_the_seam
 def climatology(
     series: xr.DataArray,
     like: xr.DataArray | xr.Dataset | None = None,

@@ -26,6 +26,7 @@ from xinverse._panels import (
 )
 from xinverse.errors import OptionError
 from xinverse.fields.alignment import variable_of
+from xinverse.fields.seam import across_the_seam
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as PlotAxes
@@ -38,6 +39,7 @@ __all__ = ["comparison", "learning_curve", "maps", "plan"]
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.45"
 
 
+@across_the_seam
 def maps(
     fields: Mapping[str, xr.DataArray],
     *,
@@ -97,6 +99,7 @@ def maps(
     return figure
 
 
+@across_the_seam
 def comparison(
     truth: xr.DataArray,
     observations: xr.DataArray | xr.Dataset,

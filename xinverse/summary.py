@@ -16,6 +16,7 @@ from xinverse.fields.axes import ROLES, Axes, explain_axes
 from xinverse.fields.field import to_field
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
+from xinverse.fields.seam import joined
 
 __all__ = ["Summary", "summarise"]
 
@@ -91,7 +92,7 @@ def summarise(obj: xr.DataArray | xr.Dataset) -> Summary:
         summary.axes = axes
         found = (f"{role} is {getattr(axes, role)!r} ({how[role]})" for role in ROLES)
         _tell(summary, "axes", [", ".join(found)])
-        grid = make_grid(obj, axes)
+        grid = make_grid(joined(obj), axes)
         summary.grid = grid
     except XinverseError as error:
         _tell(summary, "problem", [str(error)])

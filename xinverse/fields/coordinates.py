@@ -13,10 +13,12 @@ from xinverse.fields.units import KM_PER_UNIT, days_per_unit
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FULL_CIRCLE", "read_space", "read_time", "spatial_units"]
+__all__ = ["FULL_CIRCLE", "leading_columns", "read_space", "read_time", "spatial_units"]
 
 FULL_CIRCLE = 360.0
 MAX_LATITUDE = 90.0
+# A hole between longitudes this much wider than the gap round the globe is outside the region.
+WIDER_HOLE = 1.1
 
 DEGREES = {
     "y": ("degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"),
@@ -110,7 +112,8 @@ def read_space(coordinate: xr.DataArray, role: Literal["y", "x"]) -> tuple[np.nd
     Raises
     ------
     GridError
-        If values are not numbers, missing, repeated, not monotonic or out of range.
+        If values are not numbers, missing, repeated, not monotonic or out of range, or
+        longitudes are sorted across the seam of the globe (0, 1, 358, 359).
     UnitsError
         If the units are unknown, or missing and the name does not imply them.
     """
@@ -125,9 +128,11 @@ def read_space(coordinate: xr.DataArray, role: Literal["y", "x"]) -> tuple[np.nd
     units = spatial_units(coordinate, role)
     if units != "degrees":
         values = values * KM_PER_UNIT[units]
-    elif role == "x" and not _is_monotonic(values):
-        values = np.unwrap(values, period=FULL_CIRCLE)
-    elif role == "y" and np.abs(values).max() > MAX_LATITUDE:
+    elif role == "x":
+        values = values if _is_monotonic(values) else np.unwrap(values, period=FULL_CIRCLE)
+        if leading_columns(values):
+            raise GridError(_seam_text(coordinate, values))
+    elif np.abs(values).max() > MAX_LATITUDE:
         worst = values[np.abs(values).argmax()]
         raise GridError(
             f"The latitude {name!r} reaches {worst:g}, outside -90 to 90 degrees north. If it "
@@ -136,6 +141,35 @@ def read_space(coordinate: xr.DataArray, role: Literal["y", "x"]) -> tuple[np.nd
     if not _is_monotonic(values):
         raise GridError(_disorder_text(coordinate, values))
     return values, units == "degrees"
+
+
+def leading_columns(values: np.ndarray) -> int:
+    """Count the first columns that lie beyond the last ones, round the globe.
+
+    A region lies outside the widest hole between its longitudes. In 0, 1, 358, 359 this
+    is the hole from 1 to 358, so the first two columns follow the last.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Longitudes in degrees.
+
+    Returns
+    -------
+    int
+        Zero if the columns are contiguous in their order, or have no order.
+    """
+    if values.size < 2 or not np.isfinite(values).all():
+        return 0
+    if not _is_monotonic(values):
+        values = np.unwrap(values, period=FULL_CIRCLE)
+    steps = np.abs(np.diff(values))
+    round_globe = FULL_CIRCLE - abs(float(values[-1] - values[0]))
+    # Repeated columns are an error of their own.
+    if not _is_monotonic(values) or round_globe < 0.5 * steps.min():
+        return 0
+    widest = int(steps.argmax())
+    return widest + 1 if steps[widest] > WIDER_HOLE * round_globe else 0
 
 
 def spatial_units(coordinate: xr.DataArray, role: Literal["y", "x"]) -> str:
@@ -193,6 +227,24 @@ def _missing_text(coordinate: xr.DataArray, missing: np.ndarray) -> str:
         f"The coordinate {name!r} has {int(missing.sum())} missing or infinite values, the "
         f"first at position {first}. Expected a number at each: drop them with "
         f"obj.sel({{{name!r}: obj[{name!r}].notnull()}}), or fill them in."
+    )
+
+
+def _seam_text(coordinate: xr.DataArray, values: np.ndarray) -> str:
+    name, labels, last = coordinate.name, coordinate.to_numpy(), leading_columns(values)
+    low, high = sorted((float(values[last - 1]), float(values[last])))
+    # Cut the globe in the hole, at one of the usual meridians if it lies there.
+    cut = 0.5 * (low + high) % FULL_CIRCLE
+    for usual in (0.0, 180.0):
+        if low < usual + FULL_CIRCLE * np.ceil((low - usual) / FULL_CIRCLE) < high:
+            cut = usual
+    change = {0.0: "{} % 360", 180.0: "({} + 180) % 360 - 180"}
+    shifted = change.get(cut, f"({{}} - {cut:g}) % 360 + {cut:g}").format(f"obj[{name!r}]")
+    return (
+        f"The longitudes {name!r} are sorted across the seam of the globe: "
+        f"{labels[last - 1]:g} is followed by {labels[last]:g}, and {labels[-1]:g} is "
+        f"next to {labels[0]:g}. Expected contiguous longitudes: "
+        f"obj.assign_coords({{{name!r}: {shifted}}}).sortby({name!r})."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from xinverse.methods.base import METHODS, Footprint, Method
 from xinverse.methods.footprint import whole_series
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.methods.tile_statistics import anomalies
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["FixedPointMethod"]
 
@@ -40,6 +43,11 @@ class FixedPointMethod(Method):
         Relative change of the anomaly at which rounds, and the iterations of a round, stop.
     anderson : int
         Number of iterations combined by Anderson acceleration; 0 for none.
+    min_observed : float
+        Cells observed on less than this share of the dates, and dates with less than
+        this share of the cells, are left out of the EOFs and regressed on them, as by
+        ``method="dineof"``: a mode has no bound where almost nothing is observed. Filled
+        values stay within the range of the observations, widened by a tenth at each end.
     background : float, optional
         As for ``method="oi"``.
     """
@@ -53,6 +61,7 @@ class FixedPointMethod(Method):
     iterations: int = 50
     tolerance: float = 1e-3
     anderson: int = 3
+    min_observed: float = 0.05
     background: float | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +69,7 @@ class FixedPointMethod(Method):
         for name, least in (("modes", 1), ("rounds", 1), ("iterations", 1), ("anderson", 0)):
             check_count(name, getattr(self, name), least=least)
         check_number("tolerance", self.tolerance, above=0, below=1)
+        check_number("min_observed", self.min_observed, least=0, below=1)
 
     def check(self, layout: Layout) -> None:
         """Require more maps than modes."""
@@ -75,30 +85,64 @@ class FixedPointMethod(Method):
         """Filled maps of one tile."""
         import torch
 
-        from xinverse.operators.mask import Mask
-        from xinverse.priors.eof import EOF
-        from xinverse.solvers.fixed_point import FixedPoint
-        from xinverse.variational import Inversion, VariationalCost
+        from xinverse.solvers.rare import rarely_observed
 
         variable, keep = problem.variable, problem.place.keep
         centred = anomalies(problem, self.background)
-        cells = int(problem.sea.sum())
-        _check_modes(self.modes, len(problem.y), cells, problem.place.words)
         sea = torch.from_numpy(problem.sea.copy())
         y = torch.from_numpy(centred.anomaly.astype("float64"))[:, sea].to(device)
-        operator = Mask(torch.from_numpy(problem.observed)[:, sea].to(device))
-        solver = FixedPoint(self.iterations, self.tolerance, anderson=self.anderson)
+        observed = torch.from_numpy(problem.observed)[:, sea].to(device)
+        _check_modes(self.modes, y.shape[0], y.shape[1], problem.place.words)
+        rare_dates, rare_cells = rarely_observed(observed, self.min_observed)
+        kept = int((~rare_dates).sum()), int((~rare_cells).sum())
+        _check_modes(self.modes, *kept, f"those observed often enough in {problem.place.words}")
         with torch.no_grad():
-            x = y
-            for _ in range(self.rounds):
-                filled = torch.where(operator.observed, y, x)
-                cost = VariationalCost(EOF.fit(filled, modes=self.modes))
-                before, x = x, solver(Inversion(cost, y, operator), x).state
-                if (x - before).norm() <= self.tolerance * x.norm():
-                    break
+            x = self._filled(y, observed, rare_dates, rare_cells)
         result = np.zeros(problem.y.shape)
         result[:, problem.sea] = x.cpu().numpy()
         return Estimate({variable: centred.added(variable, result[keep], keep)})
+
+    def _filled(
+        self, y: Tensor, observed: Tensor, rare_dates: Tensor, rare_cells: Tensor
+    ) -> Tensor:
+        """Fixed point of the dates and cells that are observed often, then all others."""
+        import torch
+
+        from xinverse.operators.mask import Mask
+        from xinverse.priors.eof import EOF
+        from xinverse.solvers.fixed_point import FixedPoint
+        from xinverse.solvers.rare import bounds_of, regress
+        from xinverse.variational import Inversion, VariationalCost
+
+        low, high = bounds_of(y[observed])
+        dates, cells = ~rare_dates, ~rare_cells
+        inner, seen = y[dates][:, cells], observed[dates][:, cells]
+        operator, x = Mask(seen), inner
+        solver = FixedPoint(self.iterations, self.tolerance, anderson=self.anderson)
+        for _ in range(self.rounds):
+            eof = EOF.fit(torch.where(seen, inner, x), modes=self.modes)
+            before = x
+            x = solver(Inversion(VariationalCost(eof), inner, operator), x).state
+            x = x.clamp(low, high)
+            if (x - before).norm() <= self.tolerance * x.norm():
+                break
+        # Each cell is a mean and a pattern for each mode; each date an amplitude for each.
+        noise = max(float((x - inner)[seen].square().mean().sqrt()), 1e-9 * (high - low), 1e-30)
+        usual = eof.scores(x)
+        amplitudes, _ = regress(
+            torch.where(seen := observed[:, cells], y[:, cells] - eof.mean, 0.0),
+            seen,
+            eof.modes.T,
+            usual,
+            noise,
+        )
+        amplitudes[dates] = usual
+        basis = torch.cat([torch.ones_like(usual[:, :1]), usual], 1)
+        found = torch.cat([eof.mean[None], eof.modes]).T
+        patterns, _ = regress(y[dates].T, observed[dates].T, basis, found, noise)
+        patterns[cells] = found
+        every = torch.cat([torch.ones_like(amplitudes[:, :1]), amplitudes], 1) @ patterns.T
+        return every.clamp(low, high)
 
 
 def _check_modes(modes: int, times: int, cells: int, where: str) -> None:

@@ -33,6 +33,13 @@ __all__ = [
 NOISE_SHARE = 0.1
 LEAST_VARIANCE_SHARE = 0.05
 
+# A smaller noise is a mistake: the matrix of the solve then has a condition number above a
+# million, and the misfit of cells and scales, never smaller, is amplified in the gaps.
+LEAST_NOISE_SHARE = 1e-3
+
+# Metres taken for centimetres change a variance by 1e4; ten times more cannot be meant.
+VARIANCE_RANGE = 1e5
+
 
 @dataclass(frozen=True, eq=False)
 class Centred:
@@ -279,6 +286,12 @@ def spread_of(
         Name of the variable.
     noise, variance : float, optional
         Numbers given by the user.
+
+    Raises
+    ------
+    DataError
+        If the given noise is below a thousandth of the observations' deviation, or the
+        given variance differs from theirs by more than a factor of 1e5.
     """
     pairs = [
         (source, anomaly[source.observed].astype("float64"))
@@ -287,7 +300,8 @@ def spread_of(
     ]
     values = np.concatenate([values for _, values in pairs]) if pairs else np.empty(0)
     spread = float(values.var()) if values.size > 1 else 0.0
-    if spread == 0.0:  # one observation, or equal ones: any scale gives the same mean
+    varied = spread > 0.0
+    if not varied:  # one observation, or equal ones: any scale gives the same mean
         spread = float((values**2).mean()) if values.any() else 1.0
         if not values.size and variable in problem.overall:  # the full error of the prior
             spread = problem.overall[variable][1] or spread
@@ -296,9 +310,38 @@ def spread_of(
         deviation = noise_of(problem, source, noise)
         if deviation is None:
             deviation = np.full(own.size, NOISE_SHARE * np.sqrt(spread))
+        elif varied and own.size:
+            _check_noise(problem, float(deviation.min()), float(np.sqrt(spread)))
         noises.append(deviation**2)
+    every = np.concatenate(noises) if noises else np.empty(0)
+    mean_noise = float(every.mean()) if values.size else 0.0
+    if variance is not None and varied:
+        _check_variance(problem, variance, spread, mean_noise)
     if variance is None:
-        every = np.concatenate(noises) if noises else np.empty(0)
-        mean_noise = float(every.mean()) if values.size else 0.0
         variance = max(spread - mean_noise, LEAST_VARIANCE_SHARE * spread)
     return Spread(float(variance), tuple(noises))
+
+
+def _check_noise(problem: Problem, noise: float, deviation: float) -> None:
+    """Require a noise that is not far below the deviation of the observations."""
+    least = LEAST_NOISE_SHARE * deviation
+    if noise < least:
+        raise DataError(
+            f"The noise is {noise:.3g} in {problem.place.words}, and the observations there "
+            f"have a standard deviation of {deviation:.3g}. Expected a noise of {least:.2g} or "
+            "more, a thousandth of it: a smaller one makes the map run away in the gaps. Give "
+            "noise= as the standard deviation of an observation in the units of the field "
+            f"({0.01 * deviation:.2g} is already exact for most purposes), or leave it out."
+        )
+
+
+def _check_variance(problem: Problem, variance: float, spread: float, noise: float) -> None:
+    """Require a variance within `VARIANCE_RANGE` of that of the observations."""
+    least, most = spread / VARIANCE_RANGE, VARIANCE_RANGE * max(spread, noise)
+    if not least <= variance <= most:
+        raise DataError(
+            f"The variance is {variance:.3g} in {problem.place.words}, and the observations "
+            f"there have a variance of {spread:.3g} about the background. Expected {least:.2g} "
+            f"to {most:.2g}. Give variance= in the square of the units of the field, or leave "
+            "it out."
+        )

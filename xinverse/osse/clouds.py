@@ -26,6 +26,7 @@ from xinverse.errors import OptionError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.l3 import grid_coordinates
+from xinverse.fields.seam import across_the_seam
 
 __all__ = ["cloud_mask"]
 
@@ -35,6 +36,7 @@ KM_PER_DAY = 1e-3 * SECONDS_PER_DAY  # in a metre per second
 Floats = NDArray[np.float64]
 
 
+@across_the_seam
 def cloud_mask(
     like: xr.DataArray | xr.Dataset,
     *,

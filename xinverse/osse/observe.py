@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from xinverse.errors import DataError, OptionError, UnitsError
 from xinverse.fields.axes import Axes
 from xinverse.fields.clock import date_after
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.units import same_units
 from xinverse.osse.designed import Design, observe_design
 from xinverse.osse.radiometer import Clouds, between_clouds
@@ -36,6 +37,7 @@ class _Samples:
     noise: float
 
 
+@across_the_seam
 def observe(
     truth: xr.DataArray,
     systems: str | Sequence[str] | Design | None = None,
@@ -117,6 +119,7 @@ def _systems(systems: str | Sequence[str] | None) -> tuple[str, ...]:
     return (systems,) if isinstance(systems, str) else tuple(systems)
 
 
+@across_the_seam
 def track_points(
     truth: xr.DataArray,
     systems: str | Sequence[str] | None = None,

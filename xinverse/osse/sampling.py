@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xinverse.errors import OptionError
+from xinverse.fields.coordinates import FULL_CIRCLE, leading_columns
 from xinverse.osse.orbits import ORBITS, GroundTrack, Orbit, find_orbit, ground_track
 from xinverse.points.binning import cell_edges, nearest_cells
 
@@ -145,6 +146,8 @@ def sightings(
     Parameters and errors are those of :func:`sample_tracks`.
     """
     axes = [np.asarray(axis, dtype=np.float64) for axis in (times_days, lat, lon)]
+    if leading := leading_columns(axes[2]):  # sorted across the seam of the globe
+        axes[2] = np.unwrap(np.roll(axes[2], -leading), period=FULL_CIRCLE)
     edges = [
         cell_edges(axis, axis=name)
         for axis, name in zip(axes, ("time", "latitude", "longitude"), strict=True)
@@ -152,7 +155,7 @@ def sightings(
     start, end = np.sort(edges[0][[0, -1]])
     south, north = np.sort(edges[1][[0, -1]])
     west, east = np.sort(edges[2][[0, -1]])
-    box = (south, north, west, west + min(east - west, 360.0))
+    box = (south, north, west, west + min(east - west, FULL_CIRCLE))
     found = []
     for satellite in launch(systems, seed):
         track = ground_track(
@@ -165,8 +168,9 @@ def sightings(
         )
         it = nearest_cells(axes[0], track.time)
         iy = nearest_cells(axes[1], track.latitude)
-        ix = nearest_cells(axes[2], track.longitude, period=360.0)
+        ix = nearest_cells(axes[2], track.longitude, period=FULL_CIRCLE)
         inside = (it >= 0) & (iy >= 0) & (ix >= 0)
+        ix = np.where(inside, (ix + leading) % axes[2].size, -1)
         track = GroundTrack(
             track.time[inside],
             track.latitude[inside],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xinverse.errors import DataError
 from xinverse.fields.clock import date_after, time_of_day
+from xinverse.fields.seam import across_the_seam
 from xinverse.points.pairs import pair
 
 __all__ = ["along_track"]
@@ -18,6 +19,7 @@ __all__ = ["along_track"]
 Floats = NDArray[np.float64]
 
 
+@across_the_seam
 def along_track(
     analysis: xr.DataArray,
     points: xr.Dataset,

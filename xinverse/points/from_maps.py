@@ -13,6 +13,7 @@ from xinverse.errors import DataError
 from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import Grid, make_grid
 from xinverse.fields.land import find_sea
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.values import refuse_unusable, unpacked
 from xinverse.points.interpolation import Bracket, bracket, trilinear
 from xinverse.points.positions import find_layout, read_positions
@@ -24,6 +25,7 @@ _BLOCK = 8_000_000  # cells of the maps in memory at once
 Floats = NDArray[np.float64]
 
 
+@across_the_seam
 def interpolate_to_points(
     analysis: xr.DataArray,
     points: xr.Dataset,

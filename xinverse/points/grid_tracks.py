@@ -16,6 +16,7 @@ from xinverse.fields.attributes import describe_call, history_line, prepend_hist
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
 from xinverse.fields.l3 import build_l3, grid_coordinates, in_order_of
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.values import in_units_of, unpacked
 from xinverse.points.binning import CellSums, nearest_cells
 from xinverse.points.positions import (
@@ -34,6 +35,7 @@ __all__ = ["grid_tracks"]
 _BLOCK = 1_000_000  # points in memory at once
 
 
+@across_the_seam
 def grid_tracks(
     points: Source | Iterable[Source],
     like: xr.Dataset | xr.DataArray,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from xinverse.constants import EARTH_RADIUS_KM
 from xinverse.errors import DataError, OptionError
+from xinverse.fields.seam import across_the_seam
 from xinverse.points.pairs import Pairs, pair
 from xinverse.spectra import segment_spectrum, smallest_resolved
 
@@ -24,6 +25,7 @@ _STRIDE = 0.25  # of a segment, from one start to the next
 _MIN_POINTS = 8  # in a segment
 
 
+@across_the_seam
 def along_track_spectrum(
     analysis: xr.DataArray,
     points: xr.Dataset,

@@ -12,6 +12,7 @@ from xinverse.errors import DataError, GridError, OptionError
 from xinverse.fields.alignment import aligned_error
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import Grid, make_grid
+from xinverse.fields.seam import across_the_seam
 from xinverse.scores.band_pass import band_pass, land_filler, wavelengths
 
 __all__ = ["explained_variance_by_band"]
@@ -21,6 +22,7 @@ _STRETCH = 1.5  # largest ratio of the lengths of a degree of longitude within a
 _ROUNDING = 1e-20  # of the variance of the truth
 
 
+@across_the_seam
 def explained_variance_by_band(
     analysis: xr.DataArray,
     truth: xr.DataArray,

@@ -14,6 +14,7 @@ from xinverse.errors import DataError, GridError, OptionError, UnitsError
 from xinverse.fields.alignment import comparable, variable_of
 from xinverse.fields.axes import find_axes
 from xinverse.fields.sea_level import is_sea_level
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.values import unpacked
 from xinverse.scores.currents import current_scores
 from xinverse.scores.map import mu_sigma, normalised_mse, rmse
@@ -157,6 +158,7 @@ class Comparison:
         return "≤" if float(one[key]) <= float(self.spectra[axis].min()) else ""
 
 
+@across_the_seam
 def compare(
     analyses: Mapping[str, xr.DataArray | xr.Dataset],
     truth: xr.DataArray,

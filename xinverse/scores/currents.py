@@ -8,11 +8,13 @@ import xarray as xr
 
 from xinverse.errors import DataError
 from xinverse.fields.alignment import aligned_error
+from xinverse.fields.seam import across_the_seam
 from xinverse.scores.geostrophy import EQUATOR, geostrophic_currents
 
 __all__ = ["current_scores"]
 
 
+@across_the_seam
 def current_scores(
     analysis: xr.DataArray,
     truth: xr.DataArray,

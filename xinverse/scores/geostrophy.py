@@ -11,6 +11,7 @@ from xinverse.constants import EARTH_RADIUS, EARTH_ROTATION, GRAVITY
 from xinverse.errors import GridError, OptionError, UnitsError
 from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import Grid, make_grid
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.units import unit_change
 from xinverse.fields.values import refuse_fill_values, unpacked
 
@@ -19,6 +20,7 @@ __all__ = ["EQUATOR", "geostrophic_currents"]
 EQUATOR = 5.0  # degrees within which currents are not geostrophic
 
 
+@across_the_seam
 def geostrophic_currents(
     height: xr.DataArray,
     *,

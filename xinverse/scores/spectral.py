@@ -13,6 +13,7 @@ from xinverse.errors import DataError, GridError
 from xinverse.fields.alignment import aligned_error
 from xinverse.fields.axes import Axes, find_axes
 from xinverse.fields.grid import REGULAR_WITHIN, Grid, make_grid
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.values import refuse_unusable, unpacked
 from xinverse.spectra import (
     MIN_STEPS,
@@ -28,6 +29,7 @@ Floats = NDArray[np.float64]
 _ROUNDING = 1e-20  # of the largest density; below it a spectrum is rounding error
 
 
+@across_the_seam
 def power_spectrum(
     field: xr.DataArray, *, dims: Mapping[str, Hashable] | None = None
 ) -> xr.DataArray:
@@ -79,6 +81,7 @@ def power_spectrum(
     return _spectrum(values[:, rows], grid, str(field.attrs.get("units", "1")))
 
 
+@across_the_seam
 def spectral_scores(
     analysis: xr.DataArray,
     truth: xr.DataArray,

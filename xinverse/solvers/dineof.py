@@ -17,6 +17,14 @@ import torch
 from torch import Tensor
 
 from xinverse.errors import DataError, OptionError
+from xinverse.solvers.rare import (
+    MARGIN,
+    MIN_OBSERVED,
+    bounds_of,
+    mode_error,
+    rarely_observed,
+    regress,
+)
 
 __all__ = ["DINEOFResult", "dineof", "mode_error", "withheld_points"]
 
@@ -108,8 +116,8 @@ def dineof(
     stop_after: int = 3,
     time: Tensor | None = None,
     time_filter: tuple[float, int] | None = None,
-    min_observed: float = 0.05,
-    margin: float = 0.1,
+    min_observed: float = MIN_OBSERVED,
+    margin: float = MARGIN,
 ) -> DINEOFResult:
     r"""Fill a series of maps by the fixed point of its leading EOFs.
 
@@ -193,7 +201,7 @@ def dineof(
     if not margin >= 0:
         raise OptionError(f"margin={margin}: expected zero or a positive number.")
     values, observed = _check_data(values, observed)
-    rare_dates, rare_cells = _rare(observed, min_observed)
+    rare_dates, rare_cells = rarely_observed(observed, min_observed)
     dates, cells = ~rare_dates, ~rare_cells
     seen = observed[dates][:, cells]
     most = min(seen.shape) - 1
@@ -217,7 +225,7 @@ def dineof(
     if spread == 0:
         raise DataError("All observations are equal: there are no modes to find.")
     smoother = _time_smoother(time, time_filter, dates)
-    bounds = _bounds(y[seen], margin)
+    bounds = bounds_of(y[seen], margin)
     iteration = _Iteration(y, smoother, bounds, tolerance * spread, max_iterations)
 
     choice = _cross_validate(
@@ -235,10 +243,10 @@ def dineof(
     all_spatial = _embed(spatial, cells)
     all_temporal = _embed(temporal, dates)
     noise = max(expected, 1e-9 * spread)
-    patterns, pattern_spread = _regress(
+    patterns, pattern_spread = regress(
         anomaly[dates].T, observed[dates].T, temporal.T, (spatial * singular[:, None]).T, noise
     )
-    amplitudes, amplitude_spread = _regress(
+    amplitudes, amplitude_spread = regress(
         anomaly[:, cells],
         observed[:, cells],
         spatial.T,
@@ -389,60 +397,6 @@ def _clouds(
         held[day, places[nearest, 0], places[nearest, 1]] = True
         left -= wanted
     return held
-
-
-def mode_error(basis: Tensor, scale: Tensor, noise: float, observed: Tensor) -> Tensor:
-    r"""Error covariance of the coefficients of modes, given which values are observed.
-
-    .. math:: A = \left( D^{-2} + E^\top H^\top H E / \sigma^2 \right)^{-1}
-
-    for :math:`y = H E a + \epsilon` with :math:`a \sim N(0, D^2)`: optimal
-    interpolation with the covariance :math:`E D^2 E^\top` of the EOFs (Beckers,
-    Barth and Alvera-Azcárate 2006). :math:`\mathrm{diag}(E A E^\top)` is the error
-    variance of the field.
-
-    Parameters
-    ----------
-    basis : Tensor
-        E, ``(n, P)``.
-    scale : Tensor
-        Standard deviation of each coefficient, the diagonal of D, ``(P,)``.
-    noise : float
-        :math:`\sigma`, above zero.
-    observed : Tensor
-        Boolean, ``(m, n)``: the rows of H, for m cases.
-
-    Returns
-    -------
-    Tensor
-        A, ``(m, P, P)``.
-    """
-    scaled = basis * scale
-    gram = _grams(scaled, observed)
-    identity = torch.eye(len(scale), dtype=basis.dtype, device=basis.device)
-    factor = torch.linalg.cholesky(gram + noise**2 * identity)
-    return noise**2 * scale[:, None] * torch.cholesky_inverse(factor) * scale
-
-
-def _grams(basis: Tensor, observed: Tensor) -> Tensor:
-    """Products of the modes over what is observed, ``(m, P, P)``."""
-    count = basis.shape[1]
-    products = (basis[:, :, None] * basis[:, None, :]).flatten(1)
-    return (observed.to(basis.dtype) @ products).reshape(-1, count, count)
-
-
-def _regress(
-    y: Tensor, observed: Tensor, basis: Tensor, others: Tensor, noise: float
-) -> tuple[Tensor, Tensor]:
-    """Posterior mean ``(m, P)`` and covariance ``(m, P, P)`` of coefficients of modes.
-
-    The prior has the mean and the variance of the coefficients of the decomposition,
-    ``others`` ``(k, P)``. ``y`` is zero where nothing is observed.
-    """
-    usual, scale = others.mean(0), others.std(0, correction=0)
-    covariance = mode_error(basis, scale, noise, observed)
-    right = (y @ basis - _grams(basis, observed) @ usual) / noise**2
-    return usual + (covariance @ right[..., None])[..., 0], covariance
 
 
 def _quadratic(vectors: Tensor, matrices: Tensor) -> Tensor:
@@ -612,30 +566,6 @@ def _time_smoother(
         )
         smoother = smoother + flux.diff(dim=0) / edges.diff()[:, None]
     return smoother
-
-
-def _rare(observed: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Dates ``(nt,)`` and cells ``(n,)`` of which too little is observed.
-
-    Never observed cells do not count in the share of a date. A date that is left
-    out may make a cell rare, and the other way round: repeat until none is.
-    """
-    wanted_cells = observed.any(0)
-    wanted_dates = observed.any(1)
-    while True:
-        inner = observed & wanted_cells & wanted_dates[:, None]
-        cells = wanted_cells & (inner.sum(0) >= share * wanted_dates.sum())
-        dates = wanted_dates & (inner.sum(1) >= share * wanted_cells.sum())
-        if bool((cells == wanted_cells).all() and (dates == wanted_dates).all()):
-            return ~dates, ~cells
-        wanted_cells, wanted_dates = cells, dates
-
-
-def _bounds(y: Tensor, margin: float) -> tuple[float, float]:
-    """Range of the observations, widened by a share of it."""
-    low, high = float(y.min()), float(y.max())
-    widen = margin * (high - low)
-    return low - widen, high + widen
 
 
 def _check_options(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xinverse.fields.seam import across_the_seam
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
 from xinverse.verbs.point_spread import blur_of
@@ -15,6 +16,7 @@ from xinverse.verbs.run import Results, over_variables, run
 __all__ = ["deconvolve"]
 
 
+@across_the_seam
 def deconvolve(
     obj: xr.Dataset | xr.DataArray,
     method: str = "oi",

@@ -7,6 +7,7 @@ from typing import Any
 import xarray as xr
 
 from xinverse.errors import OptionError
+from xinverse.fields.seam import across_the_seam
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
 from xinverse.verbs.run import Results, over_variables, run
@@ -14,6 +15,7 @@ from xinverse.verbs.run import Results, over_variables, run
 __all__ = ["denoise"]
 
 
+@across_the_seam
 def denoise(
     obj: xr.Dataset | xr.DataArray,
     method: str = "oi",

@@ -10,6 +10,7 @@ from xinverse.errors import GridError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.coordinates import FULL_CIRCLE
 from xinverse.fields.grid import make_grid
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.templates import meet, on_axes
 from xinverse.fields.values import unpacked
 from xinverse.verbs.call import Call, as_dataset
@@ -19,6 +20,7 @@ from xinverse.verbs.run import Results, over_variables, run
 __all__ = ["downscale"]
 
 
+@across_the_seam
 def downscale(
     obj: xr.Dataset | xr.DataArray,
     like: xr.Dataset | xr.DataArray,

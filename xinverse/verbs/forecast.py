@@ -12,6 +12,7 @@ from xinverse.checks import check_number, in_days
 from xinverse.errors import GridError, OptionError
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
+from xinverse.fields.seam import across_the_seam
 from xinverse.fields.values import unpacked
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.job import Observation
@@ -20,6 +21,7 @@ from xinverse.verbs.run import Results, over_variables, run
 __all__ = ["forecast"]
 
 
+@across_the_seam
 def forecast(
     obj: xr.Dataset | xr.DataArray, days: float, method: str = "oi", **keywords: Any
 ) -> xr.Dataset | xr.DataArray:

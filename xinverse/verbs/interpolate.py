@@ -11,6 +11,7 @@ import xarray as xr
 
 from xinverse.climatology import climatology
 from xinverse.errors import OptionError
+from xinverse.fields.seam import across_the_seam
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.choose import chosen_variables, names_together, variables_with_gaps
 from xinverse.verbs.job import Observation
@@ -25,6 +26,7 @@ def interpolate(obj: xr.Dataset, method: str = ..., **keywords: Any) -> xr.Datas
 def interpolate(
     obj: xr.Dataset | xr.DataArray, method: str = ..., **keywords: Any
 ) -> xr.DataArray | xr.Dataset: ...
+@across_the_seam
 def interpolate(
     obj: xr.Dataset | xr.DataArray,
     method: str = "oi",

@@ -9,6 +9,7 @@ from typing import Any
 
 import xarray as xr
 
+from xinverse.fields.seam import across_the_seam
 from xinverse.tiling.plan import Plan
 from xinverse.verbs.call import Call, as_dataset
 from xinverse.verbs.choose import chosen_variables, variables_to_fill
@@ -17,6 +18,7 @@ from xinverse.verbs.job import Observation, prepare
 __all__ = ["plan_tiles"]
 
 
+@across_the_seam
 def plan_tiles(
     obj: xr.Dataset | xr.DataArray,
     method: str = "oi",

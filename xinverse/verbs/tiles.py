@@ -18,6 +18,10 @@ from xinverse.tiling.plan import Plan, plan
 
 __all__ = ["plan_for"]
 
+# Beyond both, a plan is a mistake. Cores as long as their halo solve 27 cells for each.
+MOST_OVERHEAD = 100
+MANY_TILES = 1000
+
 
 def plan_for(
     method: Method, layout: Layout, tile: Any = "auto", limit: Limit | None = None
@@ -39,7 +43,8 @@ def plan_for(
     Raises
     ------
     TileError
-        If the tile was not understood, or needs more than the memory budget.
+        If the tile was not understood, needs more than the memory budget, or is so small
+        that its halo is nearly all of the work.
     """
     budget, grid = get_option("memory_budget"), layout.grid
     per_cell = method.bytes_per_cell * len(layout.variables)
@@ -65,7 +70,7 @@ def plan_for(
                 f"along (time, y, x), and the plan has {tuple(a.halo for a in tile.axes)}: "
                 "leave tile= out, or make a plan with longer halos."
             )
-        return _within(budget, tile, per_cell)
+        return _within(budget, _worth_it(tile), per_cell)
     wanted = method.footprint(layout, budget / len(layout.variables))
     core = list(wanted.core)
     reason = f"auto: {wanted.reason}"
@@ -86,6 +91,8 @@ def plan_for(
     longest = (core[0], core[1], core[2])
     t, y, x = (max(pair) for pair in zip(wanted.halo, least, strict=True))
     tiles = plan(grid.shape, longest, (t, y, x), periodic=grid.periodic, reason=reason)
+    if reason == "core as given":
+        _worth_it(tiles)
     return _within(budget, tiles, per_cell)
 
 
@@ -103,6 +110,22 @@ def _cell_of(grid: Grid) -> Callable[[Source], tuple[int, int, int]]:
         return 0, y, x
 
     return cells
+
+
+def _worth_it(tiles: Plan) -> Plan:
+    """The plan, if it does not spend nearly all of its work on halos."""
+    if tiles.size > MANY_TILES and tiles.overhead > MOST_OVERHEAD:
+        cores = {
+            name: max(axis.halo, axis.core)
+            for name, axis in zip(("time", "y", "x"), tiles.axes, strict=True)
+        }
+        raise TileError(
+            f"tile= gives {tiles.size} tiles, which solve {tiles.overhead:.0f} cells for each "
+            f"cell of the grid, because of the halo of {tuple(a.halo for a in tiles.axes)} "
+            "cells along (time, y, x) around each core. Expected cores as long as their halo "
+            f"or longer: tile={cores}. Or leave tile= out."
+        )
+    return tiles
 
 
 def _within(budget: float, tiles: Plan, bytes_per_cell: float) -> Plan:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xinverse.checks import check_count, check_number
 from xinverse.errors import OptionError
+from xinverse.fields.seam import joined_together
 
 __all__ = ["Fields", "TrainingFields"]
 
@@ -83,24 +84,25 @@ class TrainingFields:
                 "No observations were given. Pass observations=, the field with its gaps; "
                 "xinverse.osse.observe makes them from a truth."
             )
-        seen = _listed("observations", self.observations)
-        object.__setattr__(self, "observations", seen)
+        given = {name: getattr(self, name) for name in ("observations", "truth", "background")}
+        listed_each = {n: _listed(n, g) for n, g in given.items() if g is not None}
+        for name, value in joined_together({**listed_each, "mask": self.mask}).items():
+            object.__setattr__(self, name, value)
+        seen = listed_each["observations"]
         for what in ("truth", "background"):
-            field = getattr(self, what)
-            if field is None:
+            if what not in listed_each:
                 continue
-            listed = _listed(what, field)
+            listed = listed_each[what]
             if len(listed) != len(seen):
                 raise OptionError(
                     f"{len(listed)} fields were given as {what} and {len(seen)} as "
                     "observations: give one for each."
                 )
-            object.__setattr__(self, what, listed)
-        given: Any = self.noise
-        if isinstance(given, xr.DataArray):
-            given = given if len(seen) == 1 else [given]
-        if not isinstance(given, xr.DataArray) and np.ndim(given):
-            noise = tuple(n if isinstance(n, xr.DataArray) else float(n) for n in given)
+        noises: Any = self.noise
+        if isinstance(noises, xr.DataArray):
+            noises = noises if len(seen) == 1 else [noises]
+        if not isinstance(noises, xr.DataArray) and np.ndim(noises):
+            noise = tuple(n if isinstance(n, xr.DataArray) else float(n) for n in noises)
             if len(noise) != len(seen):
                 raise OptionError(
                     f"{len(noise)} numbers were given as noise and {len(seen)} fields as "

@@ -13,6 +13,7 @@ from xinverse.methods.problem import Layout, Source
 __all__ = [
     "METRIC_ERROR",
     "correlation_halo",
+    "covered_cells",
     "largest_tile",
     "observation_halo",
     "whole_series",
@@ -73,14 +74,29 @@ def observation_halo(layout: Layout, length_scale: float, time_scale: float) -> 
     return t, y + max(r[0] for r in reach), x + max(r[1] for r in reach)
 
 
+def covered_cells(source: Source, grid: Grid) -> tuple[int, int]:
+    """Cells of the grid along y and x that one cell of a source covers, at most.
+
+    Parameters
+    ----------
+    source : Source
+        Zero cells, unless it is on its own grid.
+    grid : Grid
+        The whole grid.
+    """
+    if not source.own_grid:
+        return 0, 0
+    y, x = (
+        ceil(float(np.abs(np.diff(there)).max() / np.abs(np.diff(here)).min()))
+        for there, here in ((source.grid.y, grid.y), (source.grid.x, grid.x))
+    )
+    return y, x
+
+
 def _reach(source: Source, grid: Grid) -> tuple[int, int]:
     """Cells along y and x."""
     if source.own_grid:
-        y, x = (
-            ceil(float(np.median(np.abs(np.diff(there))) / np.median(np.abs(np.diff(here)))))
-            for there, here in ((source.grid.y, grid.y), (source.grid.x, grid.x))
-        )
-        return y, x
+        return covered_cells(source, grid)
     options = {} if source.operator is None else source.operator.options
     if "psf" in options:
         side_y, side_x = np.shape(options["psf"])

@@ -28,8 +28,6 @@ from xinverse.tiling.plan import Index, Plan
 
 __all__ = ["lazy_moments", "solve_lazily"]
 
-Chunks = tuple[tuple[int, ...], ...]
-
 
 def solve_lazily(
     plan: Plan,
@@ -40,7 +38,6 @@ def solve_lazily(
     *,
     token: Any,
     covers: Mapping[Any, Covers] | None = None,
-    chunks: Chunks | None = None,
 ) -> dict[Hashable, da.Array]:
     """Build the graph that solves and blends the tiles; nothing is computed.
 
@@ -61,8 +58,6 @@ def solve_lazily(
         Everything that the result depends on besides the inputs, for the names of tasks.
     covers : dict, optional
         For inputs on other grids than the plan's.
-    chunks : tuple of tuple of int, optional
-        Chunks of the outputs along (time, y, x). Default: those of ``like``.
 
     Returns
     -------
@@ -78,8 +73,7 @@ def solve_lazily(
     }
     kinds = [(key, lead, dtype.str) for key, (lead, dtype) in outputs.items()]
     roles = [(role, array.name) for role, array in sources.items()]
-    whole = (*like.chunks[:-3], *(chunks or like.chunks[-3:]))
-    name = "xinverse-" + tokenize(token, plan, kinds, roles, whole)
+    name = "xinverse-" + tokenize(token, plan, kinds, roles, like.chunks)
     solved = "solve-" + name
     # As separate tasks, solver and plan are sent to a worker once and not with each tile.
     shared: dict[Any, Any] = {
@@ -98,7 +92,7 @@ def solve_lazily(
     arrays: list[Any] = list(sources.values())  # dask's collection protocol has no types
     first = HighLevelGraph.from_collections(solved, tasks, dependencies=arrays)
     return {
-        key: _blend_layer(plan, first, name, key, lead, whole, like, dtype)
+        key: _blend_layer(plan, first, name, key, lead, like, dtype)
         for key, (lead, dtype) in outputs.items()
     }
 
@@ -268,18 +262,17 @@ def _blend_layer(
     name: str,
     key: Any,
     lead: tuple[int, ...],
-    chunks: Chunks,
     like: da.Array,
     dtype: np.dtype[Any],
 ) -> da.Array:
     """The output of one key, with one chunk per element of its leading axes."""
     solved, blended = "solve-" + name, "-".join(("blend", *map(str, key), name))
-    ends = [_ends(lengths) for lengths in chunks[-3:]]
+    ends = [_ends(lengths) for lengths in like.chunks[-3:]]
     reaching = [
         [sorted({k for k, *_ in axis.overlapping(*block)}) for block in blocks]
         for axis, blocks in zip(plan.axes, ends, strict=True)
     ]
-    whole = (*((1,) * n for n in lead), *chunks)
+    whole = (*((1,) * n for n in lead), *like.chunks)
     tasks: dict[Any, Any] = {}
     for block in product(*(range(len(c)) for c in whole)):
         member, extra, (i, j, k) = block[: len(lead)], block[len(lead) : -3], block[-3:]

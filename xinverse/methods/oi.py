@@ -88,6 +88,7 @@ class OptimalInterpolation(Method):
     couples: ClassVar[bool] = True
     # Observations, background, maps in float32 and float64, and work arrays of the products.
     bytes_per_cell: ClassVar[float] = 120
+    cost_growth: ClassVar[float] = 2.0  # longer dense products, and more iterations
 
     length_scale: float = 100.0
     time_scale: float = 10.0
@@ -165,9 +166,10 @@ class OptimalInterpolation(Method):
             )
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales and of what a source sees; core limited by memory."""
+        """Halo of two scales and of what a source sees; core by memory and cost."""
         halo = observation_halo(layout, self.length_scale, self.time_scale)
-        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
+        growth = self.cost_growth
+        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget, cost_growth=growth)
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:
         """Mean, error and members of one tile."""

@@ -392,22 +392,6 @@ def test_an_input_on_another_grid_gives_the_numbers_of_the_eager_way(problem, ap
         np.testing.assert_allclose(found.compute(), expected, rtol=0, atol=1e-9)
 
 
-def test_outputs_may_have_chunks_of_their_own():
-    cells = np.arange(np.prod(SHAPE), dtype="f8").reshape(SHAPE)
-    tiles = plan(SHAPE, (3, 5, 5), (1, 2, 4))
-    field = da.from_array(cells, chunks=(4, 3, 5))
-    chunks = ((2, 4), (10,), (1, 6, 7))
-
-    def solve(tile, inputs):
-        return {"same": inputs["y"][tile.keep]}
-
-    how = {"like": field, "token": "own", "chunks": chunks}
-    outputs = {"same": ((), field.dtype)}
-    found = solve_lazily(tiles, solve, {"y": field}, outputs, **how)["same"]
-    assert found.chunks == chunks
-    np.testing.assert_allclose(found, cells, rtol=0, atol=1e-9)
-
-
 # Members -----------------------------------------------------------------------------------
 
 

@@ -237,6 +237,50 @@ def test_the_plan_says_what_misfit_costs():
     assert "read by" not in repr(xinverse.plan_tiles(sea_level(shape, None)))
 
 
+def test_the_plan_says_which_chunks_are_read_less_often():
+    shape, asked = (200, 120, 300), {"tile": {"time": 50, "y": 20, "x": 30}, "time_scale": 5}
+    daily = xinverse.plan_tiles(sea_level(shape, (1, 120, 300)), **asked)
+    # All 60 tiles in space read a day, and 4 tiles of 70 days cover the 200 days 1.4 times.
+    assert "each chunk is read by 84.0 tiles on average" in repr(daily)
+    better = "if rechunked: obj.chunk({'time': 50, 'lat': 20, 'lon': 30})"
+    assert better in repr(daily)
+    rechunked = xinverse.plan_tiles(sea_level(shape, (50, 20, 30)), **asked)
+    fewer = rechunked.reason.split("read by ")[1].split()[0]
+    assert f"and by {fewer} {better}" in repr(daily)
+    assert float(fewer) < 42
+    assert "rechunked" not in repr(rechunked)
+
+
+def test_thirty_years_of_the_globe_solve_each_cell_less_than_two_and_a_half_times():
+    y, x = -89.875 + 0.25 * np.arange(720), 0.125 + 0.25 * np.arange(1440)
+    grid = Grid(np.arange(10957), y, x, True, True)
+    cut = plan_for(find("oi").made({}), Layout(("sla",), grid, (Source("sla", grid),)))
+    assert cut.axes[2].periodic
+    assert cut.overhead < 2.5
+
+
+def _image(ny: int, nx: int) -> Layout:
+    y, x = 32.35 + 0.0075 * np.arange(ny), -121.4 + 0.0075 * np.arange(nx)
+    grid = Grid(np.zeros(1), y, x, True, False)
+    return Layout(("chl",), grid, (Source("chl", grid),))
+
+
+def test_a_large_image_is_cut_where_small_tiles_cost_less():
+    method = find("oi").made({"length_scale": 10.0, "time_scale": 3.0})
+    large = plan_for(method, _image(321, 580))
+    assert large.counts[0] == 1
+    assert 20 < large.size < 60
+    assert "cost less to solve" in repr(large)
+    assert plan_for(method, _image(64, 64)).size == 1
+    assert plan_for(method, _image(128, 128)).size == 1
+
+
+def test_cost_decides_only_for_methods_whose_cost_per_cell_grows():
+    method = find("tikhonov").made({"length_scale": 10.0, "time_scale": 3.0})
+    assert method.cost_growth == 0
+    assert plan_for(method, _image(321, 580)).size == 1
+
+
 def test_a_plan_may_be_given_and_part_of_it_too():
     data = sea_level((20, 40, 60), None)
     cut = xinverse.plan_tiles(data, tile={"x": 20, "y": 30}, length_scale=30)

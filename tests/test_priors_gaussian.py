@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xinverse.errors import OptionError
 from xinverse.priors import CirculantGaussian, GaussianPrior, KroneckerGaussian
+from xinverse.priors.factors import Factors
 from xinverse.priors.kernels import SPACE_KERNELS, TIME_KERNELS, reach
 from xinverse.priors.noise import white_noise
 
@@ -581,3 +582,23 @@ def test_several_variables_on_a_grid_are_stacked(kind):
     same = cells.clone()
     same[:, 0] = torch.tensor(kept)[cells[:, 0]]
     torch.testing.assert_close(other.between(cells, cells), found.between(same, same))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_at_cells_are_those_of_the_whole_matrix(dtype: torch.dtype) -> None:
+    """Cells in any order, one of them twice, and lines without a cell."""
+    torch.manual_seed(0)
+    factors = Factors(torch.randn(3, 2), torch.randn(4, 3), torch.randn(5, 4), 2.0)
+    factors = Factors(*(f.to(dtype) for f in factors[:3]), 2.0)
+    cells = torch.tensor([[2, 3, 4], [0, 1, 0], [2, 0, 1], [0, 1, 3], [0, 1, 0]])
+    t, y, x = (f.double() for f in factors[:3])
+    whole = 2.0**0.5 * torch.einsum("tr,yk,xl->tyxrkl", t, y, x)
+    rows = whole[cells[:, 0], cells[:, 1], cells[:, 2]].flatten(1)
+    v, z = torch.randn(2, 5, dtype=dtype), torch.randn(2, 2, 3, 4, dtype=dtype)
+    torch.testing.assert_close(
+        factors.to_modes(v, cells).flatten(1), (v.double() @ rows).to(dtype)
+    )
+    seen = (z.double().flatten(1) @ rows.T).to(dtype)
+    torch.testing.assert_close(factors.from_modes(z, cells), seen)
+    followed = factors.from_modes(z.requires_grad_(), cells)
+    torch.testing.assert_close(followed, seen)

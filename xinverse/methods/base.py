@@ -65,6 +65,8 @@ class Method(ABC):
         Whether the method can solve several variables together.
     bytes_per_cell : float
         Memory of a solve per cell of its tile and per variable.
+    cost_growth : float
+        Power of the side of a tile with which the cost per cell of a solve grows.
     """
 
     name: ClassVar[str]
@@ -76,6 +78,7 @@ class Method(ABC):
     through: ClassVar[bool] = False
     couples: ClassVar[bool] = False
     bytes_per_cell: ClassVar[float] = 120
+    cost_growth: ClassVar[float] = 0.0
 
     @classmethod
     def made(cls, options: Mapping[str, Any], common: Sequence[str] = ()) -> Self:

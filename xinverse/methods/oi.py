@@ -98,6 +98,7 @@ class OptimalInterpolation(Method):
     couples: ClassVar[bool] = True
     # Observations, background, maps in float32 and float64, and work arrays of the products.
     bytes_per_cell: ClassVar[float] = 120
+    cost_growth: ClassVar[float] = 2.0  # longer dense products, and more iterations
 
     length_scale: float | str = AUTO
     time_scale: float | str = AUTO
@@ -242,8 +243,9 @@ class OptimalInterpolation(Method):
         return t, y, x
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
-        """Halo of two scales and of what a source sees; core limited by memory."""
-        return largest_tile(layout.grid, self.halo(layout), self.bytes_per_cell, budget)
+        """Halo of two scales and of what a source sees; core by memory and cost."""
+        growth, halo = self.cost_growth, self.halo(layout)
+        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget, cost_growth=growth)
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:
         """Mean, error and members of one tile."""

@@ -8,7 +8,7 @@ three-dimensional halo, and could not blend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
@@ -29,8 +29,6 @@ from xinverse.tiling.regions import Regions
 
 __all__ = ["lazy_moments", "lazy_regions", "solve_lazily"]
 
-Chunks = tuple[tuple[int, ...], ...]
-
 
 def solve_lazily(
     plan: Plan,
@@ -41,7 +39,6 @@ def solve_lazily(
     *,
     token: Any,
     covers: Mapping[Any, Covers] | None = None,
-    chunks: Chunks | None = None,
 ) -> dict[Hashable, da.Array]:
     """Build the graph that solves and blends the tiles; nothing is computed.
 
@@ -62,8 +59,6 @@ def solve_lazily(
         Everything that the result depends on besides the inputs, for the names of tasks.
     covers : dict, optional
         For inputs on other grids than the plan's.
-    chunks : tuple of tuple of int, optional
-        Chunks of the outputs along (time, y, x). Default: those of ``like``.
 
     Returns
     -------
@@ -79,8 +74,7 @@ def solve_lazily(
     }
     kinds = [(key, lead, dtype.str) for key, (lead, dtype) in outputs.items()]
     roles = [(role, array.name) for role, array in sources.items()]
-    whole = (*like.chunks[:-3], *(chunks or like.chunks[-3:]))
-    name = "xinverse-" + tokenize(token, plan, kinds, roles, whole)
+    name = "xinverse-" + tokenize(token, plan, kinds, roles, like.chunks)
     solved = "solve-" + name
     # As separate tasks, solver and plan are sent to a worker once and not with each tile.
     shared: dict[Any, Any] = {
@@ -99,7 +93,7 @@ def solve_lazily(
     arrays: list[Any] = list(sources.values())  # dask's collection protocol has no types
     first = HighLevelGraph.from_collections(solved, tasks, dependencies=arrays)
     return {
-        key: _blend_layer(plan, first, name, key, lead, whole, like, dtype)
+        key: _blend_layer(plan, first, name, key, lead, like, dtype)
         for key, (lead, dtype) in outputs.items()
     }
 
@@ -180,11 +174,8 @@ def lazy_regions(
         for extra in product(*(range(len(c)) for c in like.chunks[:-3])):
             keys = List(
                 *(
-                    _nest(
-                        [used for _, used in along[role]],
-                        (a.name, *(extra if a.ndim >= 3 else ())),
-                    )
-                    for role, a in sources.items()
+                    _region_blocks(array, [used for _, used in along[role]], extra)
+                    for role, array in sources.items()
                 )
             )
             key = (name, *extra, 0, i, j)
@@ -202,11 +193,14 @@ def _region_reading(tile: Tile, array: da.Array) -> list[tuple[list[Any], list[i
     return [_reading(cells, np.cumsum([0, *lengths])) for cells, lengths in pairs]
 
 
+def _region_blocks(array: da.Array, used: list[list[int]], extra: tuple[int, ...]) -> List:
+    of = extra if array.ndim >= 3 else ()
+    return List(*(TaskRef((array.name, *of, *at)) for at in product(*used)))
+
+
 def _estimate_region(estimate: Any, tile: _Held, reading: _Reading, blocks: list[Any]) -> Any:
     pairs = zip(reading.cuts.items(), blocks, strict=True)
-    return estimate(
-        tile.held, {role: _join(nest, cuts, len(cuts)) for (role, cuts), nest in pairs}
-    )
+    return estimate(tile.held, {role: _join(found, cuts) for (role, cuts), found in pairs})
 
 
 def _held_by(cells: np.ndarray, lengths: tuple[int, ...]) -> list[tuple[int, np.ndarray]]:
@@ -261,6 +255,7 @@ class _Blocks:
     def __init__(self, array: da.Array, plan: Plan, covers: Covers | None) -> None:
         self.name = array.name
         self.first = 3 - min(array.ndim, 3)
+        self.shared: dict[Any, List] = {}
         ways = (covers or (None, None, None))[self.first :]
         axes = zip(plan.axes[self.first :], array.chunks[-3:], ways, strict=True)
         self.along = [_axis_reading(axis, lengths, way) for axis, lengths, way in axes]
@@ -269,16 +264,19 @@ class _Blocks:
         """Ranges to read from each block along each axis."""
         return [axis[k][0] for axis, k in zip(self.along, index[self.first :], strict=True)]
 
-    def references(self, index: Index, extra: tuple[int, ...]) -> Any:
-        """References to the blocks, nested by axis."""
+    def references(self, index: Index, extra: tuple[int, ...]) -> List:
+        """References to the blocks, time slowest.
+
+        Tiles that read the same blocks share one list: with chunks of one day of the
+        globe, all tiles of the same days do.
+        """
         numbers = [axis[k][1] for axis, k in zip(self.along, index[self.first :], strict=True)]
-        return _nest(numbers, (self.name, *(extra if self.first == 0 else ())))
-
-
-def _nest(numbers: Sequence[list[int]], key: tuple[Any, ...]) -> Any:
-    if not numbers:
-        return TaskRef(key)
-    return List(*(_nest(numbers[1:], (*key, number)) for number in numbers[0]))
+        of = extra if self.first == 0 else ()
+        read = (of, *map(tuple, numbers))
+        if read not in self.shared:
+            keys = ((self.name, *of, *at) for at in product(*numbers))
+            self.shared[read] = List(*map(TaskRef, keys))
+        return self.shared[read]
 
 
 def _axis_reading(
@@ -313,31 +311,26 @@ def _reading(cells: np.ndarray, edges: np.ndarray) -> tuple[list[Any], list[int]
     return cuts, used
 
 
-def _join(blocks: Any, cuts: list[list[Any]], depth: int) -> Any:
-    """Cut each block and concatenate the parts.
+def _join(blocks: list[Any], cuts: list[list[Any]]) -> Any:
+    """Cut each block and concatenate the parts, along the last axis first.
 
     Blocks are cut first: concatenating whole blocks took six times as long and twice the
     memory for chunks of one day of the globe.
     """
-    if not cuts:
-        return blocks
-    parts = []
-    for block, (first, last) in zip(blocks, cuts[0], strict=True):
-        part = _take(block, len(cuts), first, last)
-        parts.append(_join(part, cuts[1:], depth - 1))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-depth)
-
-
-def _take(nested: Any, depth: int, first: int, last: int) -> Any:
-    """Cut every block of a nested list along the axis ``-depth``."""
-    if isinstance(nested, list):
-        return [_take(one, depth, first, last) for one in nested]
-    return nested[(..., slice(first, last), *[slice(None)] * (depth - 1))]
+    parts = [
+        block[(..., *(slice(first, last) for first, last in ranges))]
+        for block, ranges in zip(blocks, product(*cuts), strict=True)
+    ]
+    for axis, along in enumerate(reversed(cuts), start=1):
+        if (n := len(along)) > 1:
+            rows = (parts[i : i + n] for i in range(0, len(parts), n))
+            parts = [np.concatenate(row, axis=-axis) for row in rows]
+    return parts[0]
 
 
 def _solve_tile(solve: Solve, plan: Plan, reading: _Reading, blocks: list[Any]) -> Any:
     pairs = zip(reading.cuts.items(), blocks, strict=True)
-    inputs = {role: _join(nest, cuts, len(cuts)) for (role, cuts), nest in pairs}
+    inputs = {role: _join(found, cuts) for (role, cuts), found in pairs}
     return solve(plan.tile(reading.index), inputs)
 
 
@@ -347,26 +340,32 @@ def _blend_layer(
     name: str,
     key: Any,
     lead: tuple[int, ...],
-    chunks: Chunks,
     like: da.Array,
     dtype: np.dtype[Any],
 ) -> da.Array:
     """The output of one key, with one chunk per element of its leading axes."""
     solved, blended = "solve-" + name, "-".join(("blend", *map(str, key), name))
-    ends = [_ends(lengths) for lengths in chunks[-3:]]
+    ends = [_ends(lengths) for lengths in like.chunks[-3:]]
     reaching = [
         [sorted({k for k, *_ in axis.overlapping(*block)}) for block in blocks]
         for axis, blocks in zip(plan.axes, ends, strict=True)
     ]
-    whole = (*((1,) * n for n in lead), *chunks)
+    whole = (*((1,) * n for n in lead), *like.chunks)
     tasks: dict[Any, Any] = {}
+    # Blocks that the same tiles overlap share one list of them: there may be 10,000 blocks
+    # of one day, and 256 tiles for each.
+    shared: dict[Any, tuple[list[Index], List]] = {}
     for block in product(*(range(len(c)) for c in whole)):
         member, extra, (i, j, k) = block[: len(lead)], block[len(lead) : -3], block[-3:]
-        tiles = list(product(reaching[0][i], reaching[1][j], reaching[2][k]))
+        over = (extra, tuple(reaching[0][i]), tuple(reaching[1][j]), tuple(reaching[2][k]))
+        if over not in shared:
+            indices = list(product(*over[1:]))
+            references = (TaskRef((solved, *extra, *index)) for index in indices)
+            shared[over] = indices, List(*references)
+        tiles, kept = shared[over]
         lengths = tuple(c[b] for c, b in zip(whole, block[:-3], strict=False))
         region = (ends[0][i], ends[1][j], ends[2][k])
         blending = _Blending(key, member, region, lengths, dtype.str, tiles)
-        kept = List(*(TaskRef((solved, *extra, *index)) for index in tiles))
         at = (blended, *block)
         tasks[at] = Task(at, _blend_block, TaskRef("plan-" + name), blending, kept)
     layers = dict(first.layers)

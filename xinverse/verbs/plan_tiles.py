@@ -53,7 +53,8 @@ def plan_tiles(
     -------
     Plan
         It shows itself as text, and ``plan.plot()`` draws it. For dask arrays
-        it says how many tiles read a chunk on average.
+        it says how many tiles read a chunk on average, and which chunks would be
+        read by less than half as many: those of the cores.
     """
     ds = as_dataset(obj, "plan_tiles")
     call = Call.of("plan_tiles", ds, method, options, weights=weights, dims=dims, tile=tile)
@@ -68,4 +69,15 @@ def plan_tiles(
         return job.plan
     reads = job.plan.misfit(chunks[-3:])
     reason = f"{job.plan.reason}; each chunk is read by {reads:.1f} tiles on average"
+    along = [_chunks(axis.size, axis.core) for axis in job.plan.axes]
+    fewer = job.plan.misfit((along[0], along[1], along[2]))
+    if 2 * fewer <= reads:
+        better = {d: c[0] for d, c in zip(job.field.dims[-3:], along, strict=True)}
+        reason += f", and by {fewer:.1f} if rechunked: obj.chunk({better})"
     return replace(job.plan, reason=reason)
+
+
+def _chunks(size: int, length: int) -> tuple[int, ...]:
+    """Chunks of one length along an axis, and the rest."""
+    whole, rest = divmod(size, length)
+    return (length,) * whole + ((rest,) if rest else ())

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from math import ceil
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from xinverse.errors import TileError
-from xinverse.fields.grid import Grid
 from xinverse.methods.base import Method
+from xinverse.methods.footprint import covered_cells
 from xinverse.methods.limits import Limit
-from xinverse.methods.problem import Layout, Source
+from xinverse.methods.problem import Layout
 from xinverse.options import get_option
 from xinverse.tiling.plan import Plan, plan
 
@@ -49,7 +48,8 @@ def plan_for(
     budget, grid = get_option("memory_budget"), layout.grid
     per_cell = method.bytes_per_cell * len(layout.variables)
     # The part of a tile that is kept goes half way into its halo.
-    reach = [limit.halo(grid) if limit else (0, 0, 0), *map(_cell_of(grid), layout.sources)]
+    reach = [limit.halo(grid) if limit else (0, 0, 0)]
+    reach += [(0, *covered_cells(source, grid)) for source in layout.sources]
     least = tuple(2 * max(cells) for cells in zip(*reach, strict=True))
     if isinstance(tile, Plan):
         sizes = tuple(a.size for a in tile.axes)
@@ -94,22 +94,6 @@ def plan_for(
     if reason == "core as given":
         _worth_it(tiles)
     return _within(budget, tiles, per_cell)
-
-
-def _cell_of(grid: Grid) -> Callable[[Source], tuple[int, int, int]]:
-    """Cells of the state along (time, y, x) that one of a source covers, at most."""
-
-    def cells(source: Source) -> tuple[int, int, int]:
-        if not source.own_grid:
-            return 0, 0, 0
-        pairs = ((source.grid.y, grid.y), (source.grid.x, grid.x))
-        y, x = (
-            ceil(float(np.abs(np.diff(there)).max() / np.abs(np.diff(here)).min()))
-            for there, here in pairs
-        )
-        return 0, y, x
-
-    return cells
 
 
 def _worth_it(tiles: Plan) -> Plan:

@@ -1,4 +1,4 @@
-"""Withheld observations: whole groups, independent of tiles, of the share that was asked for."""
+"""Withheld observations: whole groups, independent of tiles, of the share asked for."""
 
 from __future__ import annotations
 

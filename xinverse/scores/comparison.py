@@ -175,9 +175,9 @@ def compare(
     The scores are those of :func:`xinverse.scores.mu_sigma`,
     :func:`~xinverse.scores.normalised_mse`, :func:`~xinverse.scores.spectral_scores` and, for
     sea surface height, :func:`~xinverse.scores.current_scores`; of analyses with a predicted
-    error or members, :func:`~xinverse.scores.crps`, the
-    :func:`~xinverse.scores.coverage` of the interval of 90 %, and the ratio of :func:`~xinverse.scores.spread_skill`; and the gain, the
-    relative reduction of the mean-square error compared with the first analysis,
+    error or members, :func:`~xinverse.scores.crps`, the :func:`~xinverse.scores.coverage` of
+    the interval of 90 %, and the ratio of :func:`~xinverse.scores.spread_skill`. The gain is
+    the relative reduction of the mean-square error compared with the first analysis,
 
     .. math:: 100 \, \big(1 - \langle e^2 \rangle / \langle e_1^2 \rangle\big) \ \%.
 

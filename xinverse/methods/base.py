@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from xinverse.errors import GridError, OptionError
 from xinverse.fields.grid import Grid
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.registry import Registry
+
+if TYPE_CHECKING:
+    from xinverse.methods.auto_scales import Request
 
 __all__ = ["METHODS", "Footprint", "Method"]
 
@@ -178,6 +181,16 @@ class Method(ABC):
                 "y or x varies. Interpolate to a regular grid first, or use method='oi' with "
                 "covariance='gaussian'."
             )
+
+    def request(self, layout: Layout) -> Request | None:  # noqa: ARG002  subclasses use it
+        """What is to be estimated from the data before tiles are solved; None for nothing.
+
+        Parameters
+        ----------
+        layout : Layout
+            Grids and sources, without values.
+        """
+        return None
 
     @abstractmethod
     def footprint(self, layout: Layout, budget: float) -> Footprint:

@@ -10,8 +10,9 @@ import numpy as np
 
 from xinverse.checks import check_count
 from xinverse.fields.grid import Grid
+from xinverse.methods.auto_scales import AUTO, Request, spread_of_tile
 from xinverse.methods.base import METHODS, Footprint
-from xinverse.methods.footprint import correlation_halo, largest_tile
+from xinverse.methods.footprint import largest_tile
 from xinverse.methods.oi import OptimalInterpolation, posterior
 from xinverse.methods.problem import Layout, Place, Problem, Source
 from xinverse.methods.tile_statistics import Centred, anomalies, background_of, spread_of
@@ -28,13 +29,14 @@ class LearnedMethod(WindowMethod):
 
     Attributes
     ----------
-    length_scale, time_scale : float, optional
+    length_scale, time_scale : float or "auto"
         Scales of the optimal interpolation of the background, in km and days. Default:
-        those of the training.
-    noise : float, optional
+        estimated from the data, as for ``method="oi"``; with too few observations, those
+        of the training.
+    noise : float or "auto"
         Standard deviation of the observation noise, in the variable's units (or a
         variable), as for ``method="oi"``.
-    variance : float, optional
+    variance : float or "auto"
         Variance of the field, as for ``method="oi"``. Its square root is the scale of
         the normalisation.
     background : float, optional
@@ -53,10 +55,10 @@ class LearnedMethod(WindowMethod):
     companions: ClassVar[tuple[str, ...]] = ("noise", "background")
     bytes_per_cell: ClassVar[float] = 300  # the background, and windows solved together
 
-    length_scale: float | None = None
-    time_scale: float | None = None
-    noise: float | None = None
-    variance: float | None = None
+    length_scale: float | str = AUTO
+    time_scale: float | str = AUTO
+    noise: float | str | None = AUTO
+    variance: float | str | None = AUTO
     background: float | None = None
     passes: int | None = None
 
@@ -65,17 +67,24 @@ class LearnedMethod(WindowMethod):
         super().__post_init__()
         if self.passes is not None:
             check_count("passes", self.passes, what="a number of passes")
-        self.interpolation(100.0, 10.0)  # checks the options shared with oi
+        self.interpolation  # noqa: B018  checks the options shared with oi
 
-    def interpolation(self, length_scale: float, time_scale: float) -> OptimalInterpolation:
-        """The optimal interpolation of the background, with default scales."""
+    @property
+    def interpolation(self) -> OptimalInterpolation:
+        """The optimal interpolation of the background."""
         return OptimalInterpolation(
-            length_scale=length_scale if self.length_scale is None else self.length_scale,
-            time_scale=time_scale if self.time_scale is None else self.time_scale,
+            length_scale=self.length_scale,
+            time_scale=self.time_scale,
             noise=self.noise,
             variance=self.variance,
+            covariance="gaussian",
+            temporal="gaussian",
             tolerance=1e-5,
         )
+
+    def request(self, layout: Layout) -> Request | None:
+        """Estimate what the background's optimal interpolation is not given."""
+        return self.interpolation.request(layout)
 
     @property
     def rounds(self) -> int:
@@ -86,8 +95,7 @@ class LearnedMethod(WindowMethod):
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
         """Halo of the background's scales, the network's reach and one window."""
-        scales = self._interpolation()
-        t, y, x = correlation_halo(layout.grid, scales.length_scale, scales.time_scale)
+        t, y, x = self.interpolation.halo(layout)
         reach = self.rounds * NETWORK_HALO
         halo = (max(t, self.rounds * self.card.window), max(y, reach), max(x, reach))
         return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
@@ -96,7 +104,11 @@ class LearnedMethod(WindowMethod):
         """The background, interpolated or given, with the tile's level and scale."""
         import torch
 
-        variable, scales = problem.variable, self._interpolation()
+        variable = problem.variable
+        trained = self.card.config["background"]
+        scales = self.interpolation.resolved(
+            problem, trained["length_scale"], trained["time_scale"]
+        )
         given = problem.backgrounds.get(variable)
         level: float
         if given is None:
@@ -114,17 +126,13 @@ class LearnedMethod(WindowMethod):
             filled = np.where(problem.sea, guess, 0.0)
             first = torch.as_tensor(filled, dtype=torch.float64, device=device)
             centred = Centred({variable: level}, (anomaly,))
-        spread = spread_of(problem, centred, variable, noise=self.noise, variance=self.variance)
+        spread = spread_of_tile(problem, centred, variable, scales)
         noise = np.zeros(problem.y.shape, np.float32)
         noise[problem.observed] = np.sqrt(spread.noise_variance[0])
         # Remove each day's mean, in double precision: it drives no flow, the first guess
         # already contains it, and the training boxes had none.
         start = Start(level, spread.variance**0.5, anomaly, first, noise)
         return start.levelled(problem)
-
-    def _interpolation(self) -> OptimalInterpolation:
-        trained = self.card.config["background"]
-        return self.interpolation(trained["length_scale"], trained["time_scale"])
 
 
 def register_network(

@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xinverse.checks import check_choice, check_count, check_number, check_switch
+from xinverse.checks import check_choice, check_count, check_number
 from xinverse.errors import DataError, OptionError
+from xinverse.methods.auto_scales import (
+    AUTO,
+    FAMILIES,
+    LENGTH_SCALE,
+    TIME_SCALE,
+    Request,
+    number,
+    spread_of_tile,
+)
 from xinverse.methods.base import METHODS, Footprint, Method
 from xinverse.methods.footprint import largest_tile, observation_halo
 from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.methods.tile_statistics import (
     Centred,
-    Spread,
     anomalies,
     local_grid,
     observation_operator,
-    spread_of,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +40,11 @@ __all__ = ["COVARIANCES", "TEMPORAL", "OptimalInterpolation", "Posterior", "post
 
 COVARIANCES = ("gaussian", "matern12", "matern32", "matern52", "arhan-colin")
 TEMPORAL = ("gaussian", "exponential")
+# Covariance in space and time if there is no estimate.
+AUTO_COVARIANCE = "gaussian"
+# Scales, km and days, and cells of which tiles hold twice as many around them while the scales
+# are not known. Plans are made at the call, before the data are read.
+AUTO_REACH, AUTO_CELLS = (110.0, 12.0), 24
 
 
 @METHODS.register("oi")
@@ -49,33 +61,31 @@ class OptimalInterpolation(Method):
 
     Attributes
     ----------
-    length_scale : float
-        Correlation scale in space, km.
-    time_scale : float
-        Correlation scale in time, days.
-    noise : float, optional
+    length_scale, time_scale : float or "auto"
+        Correlation scales in space and time, km and days. Default: estimated from the
+        data by withheld observations, for each region of 2,000 km.
+    noise : float or "auto"
         Standard deviation of the observation noise, in the variable's units (or a
-        variable, for each observation). Default: a tenth of the standard deviation of
-        the tile's observations.
-    variance : float, optional
+        variable, for each observation). Default: estimated likewise. With too few
+        observations for an estimate: a tenth of their standard deviation, 100 km and
+        10 days.
+    variance : float or "auto"
         Variance of the field about its background. Default: the variance of the tile's
-        observations minus that of the noise.
+        observations minus that of the noise, times a factor that is estimated likewise.
     covariance : str
         Correlation in space: ``"gaussian"``, ``"matern12"``, ``"matern32"``,
-        ``"matern52"`` or ``"arhan-colin"``.
+        ``"matern52"`` or ``"arhan-colin"``. Default: ``"gaussian"`` or ``"matern32"``,
+        whichever predicts withheld observations better.
     temporal : str
-        Correlation in time: ``"gaussian"`` or ``"exponential"``.
+        Correlation in time: ``"gaussian"`` or ``"exponential"``. Default: likewise.
     correlation : float or nested sequence, optional
         Correlation between variables that are solved together: a number for two
         variables, or a symmetric matrix.
     background : float, optional
         The field far from observations (a number or a variable). Default: the mean of
         the tile's observations.
-    fit : bool
-        Estimate scales, variance and noise of each tile by maximum marginal likelihood,
-        starting from the given values.
     seed : int
-        Seed of the members, and of the subsample of the fit.
+        Seed of the members.
     tolerance : float
         Relative residual at which the solver stops.
     """
@@ -89,28 +99,25 @@ class OptimalInterpolation(Method):
     # Observations, background, maps in float32 and float64, and work arrays of the products.
     bytes_per_cell: ClassVar[float] = 120
 
-    length_scale: float = 100.0
-    time_scale: float = 10.0
-    noise: float | None = None
-    variance: float | None = None
-    covariance: str = "gaussian"
-    temporal: str = "gaussian"
+    length_scale: float | str = AUTO
+    time_scale: float | str = AUTO
+    noise: float | str | None = AUTO
+    variance: float | str | None = AUTO
+    covariance: str = AUTO
+    temporal: str = AUTO
     correlation: float | Sequence[Sequence[float]] | None = None
     background: float | None = None
-    fit: bool = False
     seed: int = 0
     tolerance: float = 1e-7
 
     def __post_init__(self) -> None:
         """Check every option."""
-        for name in ("length_scale", "time_scale", "tolerance"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("noise", "variance"):
-            if getattr(self, name) is not None:
+        check_number("tolerance", self.tolerance, above=0)
+        for name in ("length_scale", "time_scale", "noise", "variance"):
+            if number(getattr(self, name)) is not None:
                 check_number(name, getattr(self, name), above=0)
-        check_choice("covariance", self.covariance, COVARIANCES)
-        check_choice("temporal", self.temporal, TEMPORAL)
-        check_switch(fit=self.fit)
+        check_choice("covariance", self.covariance, (AUTO, *COVARIANCES))
+        check_choice("temporal", self.temporal, (AUTO, *TEMPORAL))
         check_count("seed", self.seed, least=0)
         if self.correlation is not None:
             self.coupling()
@@ -138,7 +145,7 @@ class OptimalInterpolation(Method):
     def check(self, layout: Layout) -> None:
         """Check the requirements of covariance, coupling, operator and fit."""
         super().check(layout)
-        if self.covariance != "gaussian":
+        if self.covariance not in {AUTO, "gaussian"}:
             self.require_regular_space(layout.grid, f" with covariance={self.covariance!r}")
         count = len(layout.variables)
         coupling = self.coupling()
@@ -158,16 +165,81 @@ class OptimalInterpolation(Method):
                 "method='oi' takes one source through an operator, or several on the state's "
                 "own cells. Pass one source."
             )
-        if self.fit and (count > 1 or not layout.sources[0].direct):
-            raise OptionError(
-                "fit=True estimates the scales of one variable that is observed cell by cell. "
-                "Give length_scale=, time_scale=, noise= and variance= instead."
-            )
+
+    def request(self, layout: Layout) -> Request | None:
+        """Estimate what is "auto", for one variable that is observed directly."""
+        (first, *others) = layout.sources
+        if others or len(layout.variables) > 1 or not first.direct:
+            return None
+        families = [
+            (space, temporal)
+            for space, temporal in FAMILIES
+            if self.covariance in {AUTO, space} and self.temporal in {AUTO, temporal}
+            if space == "gaussian" or layout.grid.regular_space
+        ]
+        given = (AUTO_COVARIANCE if v == AUTO else v for v in (self.covariance, self.temporal))
+        numbers = {
+            name: number(getattr(self, name))
+            for name in ("length_scale", "time_scale", "noise", "variance", "background")
+        }
+        needed = {k: v for k, v in numbers.items() if k != "background"}
+        if first.noise is not None:
+            needed["noise"] = 1.0
+        auto = AUTO in {self.covariance, self.temporal} or None in needed.values()
+        if not auto:
+            return None
+        space, temporal = given
+        return Request(tuple(families) or ((space, temporal),), **numbers)
+
+    def resolved(
+        self,
+        problem: Problem,
+        length_scale: float = LENGTH_SCALE,
+        time_scale: float = TIME_SCALE,
+    ) -> OptimalInterpolation:
+        """The method with numbers for "auto": the estimates at the tile, or defaults.
+
+        Parameters
+        ----------
+        problem : Problem
+            The tile.
+        length_scale, time_scale : float
+            Defaults, if nothing was estimated.
+        """
+        found = problem.choice
+        defaults: dict[str, Any] = {
+            "length_scale": length_scale,
+            "time_scale": time_scale,
+            "noise": None,
+            "variance": None,
+            "covariance": AUTO_COVARIANCE,
+            "temporal": AUTO_COVARIANCE,
+        }
+        if found is not None:
+            names = ("length_scale", "time_scale", "noise")
+            defaults |= {name: getattr(found, name) for name in names}
+            defaults["covariance"], defaults["temporal"] = found.family
+        auto = {n: d for n, d in defaults.items() if getattr(self, n) == AUTO}
+        return replace(self, **auto)
+
+    def halo(self, layout: Layout) -> tuple[int, int, int]:
+        """Two scales, and what a source sees; a fixed reach while the scales are not known.
+
+        Parameters
+        ----------
+        layout : Layout
+            The whole grid and its sources.
+        """
+        length = number(self.length_scale) or AUTO_REACH[0]
+        time = number(self.time_scale) or AUTO_REACH[1]
+        t, y, x = observation_halo(layout, length, time)
+        if number(self.length_scale) is None:  # the scale of a fine image is shorter
+            y, x = min(y, AUTO_CELLS), min(x, AUTO_CELLS)
+        return t, y, x
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
         """Halo of two scales and of what a source sees; core limited by memory."""
-        halo = observation_halo(layout, self.length_scale, self.time_scale)
-        return largest_tile(layout.grid, halo, self.bytes_per_cell, budget)
+        return largest_tile(layout.grid, self.halo(layout), self.bytes_per_cell, budget)
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:
         """Mean, error and members of one tile."""
@@ -196,7 +268,7 @@ class Posterior:
         Standard deviation of each variable; one for a single variable, whose prior
         includes its variance.
     options : OptimalInterpolation
-        The options, with fitted values for ``fit=True``.
+        The options, with numbers for "auto".
     """
 
     solved: GaussianPosterior
@@ -302,12 +374,8 @@ def posterior(
 
     from xinverse.solvers.gaussian_posterior import GaussianPosterior
 
-    found = {
-        v: spread_of(problem, centred, v, noise=options.noise, variance=options.variance)
-        for v in problem.variables
-    }
-    if options.fit:
-        options, found[problem.variable] = _fit(problem, options, centred, found)
+    options = options.resolved(problem)
+    found = {v: spread_of_tile(problem, centred, v, options) for v in problem.variables}
     coupling = options.coupling()
     alone = coupling is None
     scales = {v: 1.0 if alone else found[v].variance ** 0.5 for v in problem.variables}
@@ -372,31 +440,3 @@ def _prior(
     if options.covariance == "gaussian":
         return KroneckerGaussian(*axes, **common)
     return CirculantGaussian(*axes, space=options.covariance, **common)
-
-
-def _fit(
-    problem: Problem,
-    options: OptimalInterpolation,
-    centred: Centred,
-    found: dict[str, Spread],
-) -> tuple[OptimalInterpolation, Spread]:
-    from xinverse.solvers.marginal_likelihood import fit_scales
-
-    index = np.nonzero(problem.observed)
-    grid, spread = local_grid(problem), found[problem.variable]
-    axes = (grid.time, grid.y, grid.x)
-    points = np.stack([c[i] for c, i in zip(axes, index, strict=True)], axis=1)
-    (noise_variance,) = spread.noise_variance
-    fitted = fit_scales(
-        points,
-        centred.anomaly[index],
-        length_scale=options.length_scale,
-        time_scale=options.time_scale,
-        variance=spread.variance,
-        noise_variance=noise_variance,
-        space=options.covariance,
-        temporal=options.temporal,
-        seed=options.seed,
-    )
-    options = replace(options, length_scale=fitted.length_scale, time_scale=fitted.time_scale)
-    return options, Spread(fitted.variance, (noise_variance * fitted.noise_factor,))

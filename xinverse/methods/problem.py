@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xinverse.fields.grid import Grid
+
+if TYPE_CHECKING:
+    from xinverse.methods.auto_scales import Choice
 
 __all__ = ["Estimate", "Layout", "OperatorSpec", "Place", "Problem", "Source", "Wanted"]
 
@@ -143,6 +146,8 @@ class Problem:
         Location of the tile.
     overall : mapping of str to (float, float)
         Mean and variance of the whole field, by variable, for tiles without observations.
+    choice : Choice, optional
+        Covariance and noise estimated from the data around the tile.
     """
 
     variables: tuple[str, ...]
@@ -152,6 +157,7 @@ class Problem:
     backgrounds: Mapping[str, np.ndarray]
     place: Place
     overall: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    choice: Choice | None = None
 
     @property
     def source(self) -> Source:

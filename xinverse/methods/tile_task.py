@@ -14,6 +14,7 @@ from xinverse.fields.coordinates import FULL_CIRCLE
 from xinverse.fields.field import refuse_fill_values, refuse_infinite
 from xinverse.fields.grid import Grid
 from xinverse.local_grid import cell_edges
+from xinverse.methods.auto_scales import Choice, Request, count, estimate_region, joined
 from xinverse.methods.base import Method
 from xinverse.methods.limits import Limit
 from xinverse.methods.problem import Estimate, Layout, Place, Problem, Source, Wanted
@@ -21,6 +22,7 @@ from xinverse.methods.transforms import from_log, log_moments, to_log
 from xinverse.tiling.cover import SAME_EDGE
 from xinverse.tiling.eager import Covers
 from xinverse.tiling.plan import Tile
+from xinverse.tiling.regions import Regions
 
 __all__ = ["Key", "Role", "TileTask"]
 
@@ -54,6 +56,10 @@ class TileTask:
         Largest distance from observations at which maps have values.
     transform : str, optional
         ``"log"``: solve for the logarithm.
+    request : Request, optional
+        What is estimated for each of the regions before tiles are solved.
+    regions : Regions, optional
+        The regions.
     """
 
     method: Method
@@ -65,6 +71,8 @@ class TileTask:
     keep_observed: bool = False
     limit: Limit | None = None
     transform: str | None = None
+    request: Request | None = None
+    regions: Regions | None = None
 
     @property
     def token(self) -> tuple[Any, ...]:
@@ -84,6 +92,7 @@ class TileTask:
             self.keep_observed,
             self.limit,
             self.transform,
+            self.request,
         )
 
     def __call__(self, tile: Tile, inputs: Mapping[Role, Any]) -> dict[Key, Any]:
@@ -122,23 +131,47 @@ class TileTask:
                 out[v, kind][(*before, *index)] = array
         return {key: to_like(array, like) for key, array in out.items()}
 
+    def estimate(self, tile: Tile, inputs: Mapping[Role, Any]) -> np.ndarray:
+        """What is estimated of a region, ``(*extra, count, 1, 1)``.
+
+        Parameters
+        ----------
+        tile : Tile
+            The sample of the region.
+        inputs : dict
+            As for a tile.
+        """
+        assert self.request is not None  # noqa: S101  the caller has regions
+        arrays = {role: to_host(array) for role, array in inputs.items()}
+        extra = arrays["values", "0"].shape[:-3]
+        out = np.full((*extra, count(self.request), 1, 1), np.nan)
+        for index in np.ndindex(*extra):
+            one = {r: a if r[0] == "sea" else a[index] for r, a in arrays.items()}
+            problem, _ = self._ready(tile, one)
+            if problem is not None:
+                with occupy(self.device):
+                    out[(*index, slice(None), 0, 0)] = estimate_region(problem, self.request)
+        return out
+
     def _lead(self, kind: str) -> tuple[int, ...]:
         return (self.wanted.members,) if kind == "members" else ()
 
-    def _solve(self, tile: Tile, inputs: Mapping[Role, np.ndarray]) -> dict[Key, Any]:
+    def _ready(
+        self, tile: Tile, inputs: Mapping[Role, np.ndarray]
+    ) -> tuple[Problem | None, tuple[int, ...]]:
+        """The checked problem of a tile, and its flipped axes; None without sea."""
         names = " and ".join(map(repr, self.layout.variables))
         words = f"variable {names}, {_words(self.layout.grid, tile)}"
         for (role, _), values in inputs.items():
-            if role not in {"sea", "overall"}:
+            if role not in {"sea", "overall", "regional"}:
                 whose = words if role == "values" else f"{role} of {words}"
                 refuse_infinite(values, whose, lambda at: f"index {at}")
                 refuse_fill_values(values, whose)
         _, ny, nx = (len(cells) for cells in tile.read)
         sea = inputs.get(("sea", ""))
         wet = np.ones((ny, nx), bool) if sea is None else sea.astype(bool, copy=False)
-        kept_wet = wet[tile.keep[1:]]
-        if not kept_wet.any():
-            return {(v, k): np.nan for v in self.layout.variables for k in self.wanted.kinds}
+        if not wet[tile.keep[1:]].any():
+            return None, ()
         if self.transform:
             logs = {
                 role: to_log(values, f"{role[0]} of {words}")
@@ -150,11 +183,18 @@ class TileTask:
                 for role, values in inputs.items()
                 if role[0] == "overall"
             }
-            problem, flips = _ascending(self._problem(tile, {**inputs, **logs}, wet, words))
-            estimate = from_log(self._estimate(problem))
-        else:
-            problem, flips = _ascending(self._problem(tile, inputs, wet, words))
-            estimate = self._estimate(problem)
+            inputs = {**inputs, **logs}
+        return _ascending(self._problem(tile, inputs, wet, words))
+
+    def _solve(self, tile: Tile, inputs: Mapping[Role, np.ndarray]) -> dict[Key, Any]:
+        problem, flips = self._ready(tile, inputs)
+        if problem is None:
+            return {(v, k): np.nan for v in self.layout.variables for k in self.wanted.kinds}
+        words = problem.place.words
+        kept_wet = _turn(problem.sea, flips)[tile.keep[1:]]
+        estimate = self._estimate(problem)
+        if self.transform:
+            estimate = from_log(estimate)
         arrays = estimate.arrays()
         reached = kept_wet
         if self.limit is not None:
@@ -231,7 +271,19 @@ class TileTask:
                 for (role, n), a in inputs.items()
                 if role == "overall" and np.isfinite(a).all()
             },
+            choice=self._choice(tile, inputs.get(("regional", ""))),
         )
+
+    def _choice(self, tile: Tile, values: np.ndarray | None) -> Choice | None:
+        """The estimates of the regions around a tile."""
+        if values is None or self.regions is None or self.request is None:
+            return None
+        covers = self.regions.covers(len(values), self.layout.grid.shape[0])
+        rows, columns = (
+            cover.read(tile.start[k], len(tile.read[k]))  # type: ignore[union-attr]  # both given
+            for k, cover in ((1, covers[1]), (2, covers[2]))
+        )
+        return joined(values, self.regions.weights(tile, rows, columns), self.request)
 
     def _cut(self, tile: Tile, spec: Source, covers: Covers, here: Grid) -> Source | None:
         """Cut a source on its own grid to a tile, with longitudes near the tile's."""

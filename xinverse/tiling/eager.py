@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from xinverse.tiling.blend import axis_shares, joined
 from xinverse.tiling.cover import Cover
 from xinverse.tiling.plan import Plan, Tile
 
-__all__ = ["Covers", "Outputs", "Solve", "cut", "solve_eagerly"]
+if TYPE_CHECKING:
+    from xinverse.tiling.regions import Regions
+
+__all__ = ["Covers", "Outputs", "Solve", "cut", "each_region", "solve_eagerly"]
 
 Solve = Callable[[Tile, Mapping[Any, Any]], Mapping[Any, Any]]
 Covers = tuple[Cover | None, Cover | None, Cover | None]
@@ -100,3 +103,34 @@ def solve_eagerly(
                 share = np.asarray(weights, like=kept[key]) * kept[key][(..., *of)]
                 array[(..., *into)] += share.astype(array.dtype)
     return out
+
+
+def each_region(
+    regions: Regions,
+    estimate: Callable[[Tile, Mapping[Any, Any]], Any],
+    inputs: Mapping[Any, Any],
+) -> Any:
+    """Estimate something of every region from its sample.
+
+    Parameters
+    ----------
+    regions : Regions
+        The regions.
+    estimate : callable
+        Takes the sample of a region, as a tile, and its inputs; returns
+        ``(*extra, count, 1, 1)``.
+    inputs : dict
+        Arrays ``(*extra, t, y, x)`` and maps ``(y, x)``.
+
+    Returns
+    -------
+    ndarray, shape (*extra, count, rows, columns)
+    """
+    rows, columns = regions.counts
+    found = []
+    for i in range(rows):
+        tiles = [regions.tile(i, j) for j in range(columns)]
+        parts = [{r: cut(a, tile) for r, a in inputs.items()} for tile in tiles]
+        row = [estimate(tile, part) for tile, part in zip(tiles, parts, strict=True)]
+        found.append(np.concatenate(row, axis=-1))
+    return np.concatenate(found, axis=-2)

@@ -8,7 +8,7 @@ three-dimensional halo, and could not blend.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
@@ -24,9 +24,10 @@ from xinverse.tiling.blend import Region, contributions
 from xinverse.tiling.cover import Cover
 from xinverse.tiling.eager import Covers, Outputs, Solve
 from xinverse.tiling.moments import block_sums, from_sums, sample_cells
-from xinverse.tiling.plan import Index, Plan
+from xinverse.tiling.plan import Index, Plan, Tile
+from xinverse.tiling.regions import Regions
 
-__all__ = ["lazy_moments", "solve_lazily"]
+__all__ = ["lazy_moments", "lazy_regions", "solve_lazily"]
 
 Chunks = tuple[tuple[int, ...], ...]
 
@@ -135,6 +136,77 @@ def lazy_moments(array: da.Array) -> da.Array:
     return da.Array(graph, name, chunks=chunks, dtype=np.float64, meta=meta)
 
 
+def lazy_regions(
+    regions: Regions,
+    estimate: Callable[[Tile, Mapping[Any, Any]], Any],
+    inputs: Mapping[Any, Any],
+    count: int,
+    *,
+    token: Any,
+) -> da.Array:
+    """As `xinverse.tiling.eager.each_region`: one task for each region.
+
+    Parameters
+    ----------
+    regions : Regions
+        The regions.
+    estimate : callable
+        Takes the sample of a region, as a tile, and its inputs.
+    inputs : dict
+        Dask or numpy arrays ``(*extra, t, y, x)`` and maps ``(y, x)``.
+    count : int
+        Numbers per region.
+    token : object
+        Everything that the estimates depend on besides the inputs.
+
+    Returns
+    -------
+    dask.array.Array, shape (*extra, count, rows, columns)
+    """
+    like = next(a for a in inputs.values() if isinstance(a, da.Array) and a.ndim >= 3)
+    sources = {role: _as_dask(array, like) for role, array in sorted(inputs.items())}
+    name = "regions-" + tokenize(token, [(role, a.name) for role, a in sources.items()])
+    how = "how-" + name
+    tasks: dict[Any, Any] = {how: Task(how, _same, _Held(estimate))}
+    rows, columns = regions.counts
+    for i, j in product(range(rows), range(columns)):
+        tile = regions.tile(i, j)
+        along = {role: _region_reading(tile, a) for role, a in sources.items()}
+        reading = _Reading(
+            tile.index, {r: [cuts for cuts, _ in one] for r, one in along.items()}
+        )
+        for extra in product(*(range(len(c)) for c in like.chunks[:-3])):
+            keys = List(
+                *(
+                    _nest(
+                        [used for _, used in along[role]],
+                        (a.name, *(extra if a.ndim >= 3 else ())),
+                    )
+                    for role, a in sources.items()
+                )
+            )
+            key = (name, *extra, 0, i, j)
+            tasks[key] = Task(key, _estimate_region, TaskRef(how), _Held(tile), reading, keys)
+    dependencies: list[Any] = list(sources.values())
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=dependencies)
+    chunks = (*like.chunks[:-3], (count,), (1,) * rows, (1,) * columns)
+    meta = np.empty((0,) * like.ndim)
+    return da.Array(graph, name, chunks=chunks, dtype=np.float64, meta=meta)
+
+
+def _region_reading(tile: Tile, array: da.Array) -> list[tuple[list[Any], list[int]]]:
+    count = min(array.ndim, 3)
+    pairs = zip(tile.read[3 - count :], array.chunks[-count:], strict=True)
+    return [_reading(cells, np.cumsum([0, *lengths])) for cells, lengths in pairs]
+
+
+def _estimate_region(estimate: Any, tile: _Held, reading: _Reading, blocks: list[Any]) -> Any:
+    pairs = zip(reading.cuts.items(), blocks, strict=True)
+    return estimate(
+        tile.held, {role: _join(nest, cuts, len(cuts)) for (role, cuts), nest in pairs}
+    )
+
+
 def _held_by(cells: np.ndarray, lengths: tuple[int, ...]) -> list[tuple[int, np.ndarray]]:
     """For each block along an axis that holds some of the cells, where in it they are."""
     edges = np.cumsum([0, *lengths])
@@ -215,23 +287,28 @@ def _axis_reading(
     readings: list[tuple[list[Any], list[int]]] = []
     for k in range(axis.count):
         cells = axis.read(k) if way is None else way.read(axis.start(k), axis.length)
-        owner = np.searchsorted(edges, cells, side="right") - 1
-        # A tile that wraps may read a block twice.
-        breaks = np.flatnonzero(np.diff(cells) != 1) + 1
-        parts = np.unique(np.concatenate([[0], breaks, np.flatnonzero(np.diff(owner)) + 1]))
-        cuts: list[Any] = []
-        used: list[int] = []
-        for begin, end in pairwise([*parts.tolist(), len(cells)]):
-            if begin == end:  # no cell of the source in the tile: read an empty range
-                cuts.append((0, 0))
-                used.append(0)
-                continue
-            block = int(owner[begin])
-            first = int(cells[begin]) - int(edges[block])
-            cuts.append((first, first + end - begin))
-            used.append(block)
-        readings.append((cuts, used))
+        readings.append(_reading(cells, edges))
     return readings
+
+
+def _reading(cells: np.ndarray, edges: np.ndarray) -> tuple[list[Any], list[int]]:
+    """The ranges of some cells along an axis, and their blocks."""
+    owner = np.searchsorted(edges, cells, side="right") - 1
+    # A tile that wraps may read a block twice.
+    breaks = np.flatnonzero(np.diff(cells) != 1) + 1
+    parts = np.unique(np.concatenate([[0], breaks, np.flatnonzero(np.diff(owner)) + 1]))
+    cuts: list[Any] = []
+    used: list[int] = []
+    for begin, end in pairwise([*parts.tolist(), len(cells)]):
+        if begin == end:  # no cell of the source in the tile: read an empty range
+            cuts.append((0, 0))
+            used.append(0)
+            continue
+        block = int(owner[begin])
+        first = int(cells[begin]) - int(edges[block])
+        cuts.append((first, first + end - begin))
+        used.append(block)
+    return cuts, used
 
 
 def _join(blocks: Any, cuts: list[list[Any]], depth: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -10,9 +11,11 @@ import xarray as xr
 from xinverse.errors import OptionError
 from xinverse.fields.attributes import ancillary_attributes, error_attributes, prepend_history
 from xinverse.fields.field import Field, check_values
+from xinverse.methods.auto_scales import count
 from xinverse.methods.tile_task import TileTask
 from xinverse.tiling.cover import Cover
-from xinverse.tiling.eager import solve_eagerly
+from xinverse.tiling.eager import each_region, solve_eagerly
+from xinverse.tiling.regions import regions_of
 from xinverse.verbs.call import Call
 from xinverse.verbs.choose import variables_to_fill
 from xinverse.verbs.job import Job, Observation, prepare
@@ -148,6 +151,7 @@ def _check_free(state: Field, call: Call, ds: xr.Dataset) -> None:
 def _solve(job: Job, call: Call) -> dict[Hashable, Any]:
     """Solve every tile: arrays in memory at once, dask arrays as a graph."""
     dtypes = {name: state.data.dtype for name, state in job.states.items()}
+    request = call.method.request(job.layout)
     task = TileTask(
         method=call.method,
         layout=job.layout,
@@ -171,8 +175,20 @@ def _solve(job: Job, call: Call) -> dict[Hashable, Any]:
     t, y, x = (axis.size for axis in job.plan.axes)
     both = Cover.all_of(1, t), Cover.all_of(1, y), Cover.all_of(2, x)
     covers |= {("overall", name): both for name in job.states}
-    lazy = (*job.inputs.values(), like)
-    if any(hasattr(array, "__dask_graph__") for array in lazy):
+    lazy = any(hasattr(array, "__dask_graph__") for array in (*job.inputs.values(), like))
+    if request is not None:
+        number, regions = count(request), regions_of(job.layout.grid)
+        task = replace(task, request=request, regions=regions)
+        covers["regional", ""] = regions.covers(number, t)
+        fields = {role: a for role, a in job.inputs.items() if role[0] != "overall"}
+        if lazy:
+            from xinverse.tiling.graph import lazy_regions
+
+            found = lazy_regions(regions, task.estimate, fields, number, token=task.token)
+        else:
+            found = each_region(regions, task.estimate, fields)
+        job.inputs["regional", ""] = found
+    if lazy:
         from xinverse.tiling.graph import solve_lazily
 
         return solve_lazily(

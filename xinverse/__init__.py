@@ -10,6 +10,7 @@ from xinverse.options import set_options
 from xinverse.points.grid_tracks import grid_tracks
 from xinverse.recipe import Recipe
 from xinverse.scores import compare
+from xinverse.validation import Validation, validate
 from xinverse.verbs.deconvolve import deconvolve
 from xinverse.verbs.denoise import denoise
 from xinverse.verbs.downscale import downscale
@@ -25,6 +26,7 @@ __all__ = [
     "Model",
     "Recipe",
     "TrainingFields",
+    "Validation",
     "__version__",
     "climatology",
     "compare",
@@ -43,4 +45,5 @@ __all__ = [
     "set_options",
     "tiling",
     "train",
+    "validate",
 ]

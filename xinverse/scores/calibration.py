@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xinverse._text import aligned
 from xinverse.scores.histograms import (
     pit_histogram_of,
     rank_histogram_of,
@@ -104,7 +105,7 @@ class Calibration:
         second.append([f"predicted{unit}", *(f"{v:.3g}" for v in groups["predicted"].values)])
         second.append([f"actual{unit}", *_with_errors(groups, "actual")])
         second.append([f"{_LEVEL:.0%} covers", *_with_errors(groups, "coverage")])
-        return [*_aligned(first), *_aligned(second)]
+        return [*aligned(first), *aligned(second)]
 
 
 def calibration(
@@ -168,14 +169,3 @@ def _thirds(number: int) -> list[str]:
     if number == _GROUPS:
         return ["lowest third", "middle", "highest"]
     return [f"group {one}" for one in range(1, number + 1)]
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if k == 0 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xinverse._text import aligned
 from xinverse.errors import DataError, GridError, OptionError, UnitsError
 from xinverse.fields.alignment import check_alignment, variable_of
 from xinverse.fields.axes import find_axes
@@ -80,13 +81,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        rows = self._rows()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for row in rows:
-            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-            lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
-        return "\n".join([self._title(), *lines, *self.notes])
+        return "\n".join([self._title(), *aligned(self._rows()), *self.notes])
 
     def _repr_html_(self) -> str:
         head, *rows = self._rows()

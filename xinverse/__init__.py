@@ -13,6 +13,7 @@ from xinverse.options import set_options
 from xinverse.points.grid_tracks import grid_tracks
 from xinverse.recipe import Recipe
 from xinverse.scores import compare
+from xinverse.validation import Validation, validate
 from xinverse.verbs.deconvolve import deconvolve
 from xinverse.verbs.denoise import denoise
 from xinverse.verbs.design_sampling import design_sampling
@@ -43,6 +44,7 @@ __all__ = [
     "Recipe",
     "TrainingFields",
     "TrainingScenes",
+    "Validation",
     "__version__",
     "climatology",
     "compare",
@@ -63,4 +65,5 @@ __all__ = [
     "set_options",
     "tiling",
     "train",
+    "validate",
 ]

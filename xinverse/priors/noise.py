@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["white_noise"]
+from xinverse.counter_hash import chained, mix, uniform
 
-_PRIMES = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+__all__ = ["white_noise"]
 
 
 def white_noise(
@@ -57,21 +57,11 @@ def white_noise(
             values = np.reshape(values, shape)
         if period is not None and k == len(cells) - 1:
             values = values % period
-        numbers.append(values.astype(np.uint64))
+        numbers.append(values)
     with np.errstate(over="ignore"):
         key = np.uint64(seed % 2**32) + np.uint64(2**32) * np.uint64(member + 4096 * stream)
-        state = _mix(np.asarray(key))
-        for number, prime in zip(numbers, _PRIMES, strict=True):
-            state = _mix(state ^ (number * np.uint64(prime)))
-        first, second = _mix(state + np.uint64(1)), _mix(state + np.uint64(2))
+        state = chained(np.asarray(key), numbers)
+        first, second = mix(state + np.uint64(1)), mix(state + np.uint64(2))
     # Box and Muller (1958); the half keeps the logarithm finite.
-    radius = np.sqrt(-2 * np.log((first >> np.uint64(11)).astype(float) / 2**53 + 2.0**-54))
-    return radius * np.cos(2 * np.pi * ((second >> np.uint64(11)).astype(float) / 2**53))
-
-
-def _mix(z: np.ndarray) -> np.ndarray:
-    """Splitmix64 (Steele, Lea and Flood 2014), on arrays."""
-    z = z + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    radius = np.sqrt(-2 * np.log(uniform(first) + 2.0**-54))
+    return radius * np.cos(2 * np.pi * uniform(second))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xinverse._text import aligned
 from xinverse.errors import DataError, GridError, OptionError, UnitsError
 from xinverse.fields.alignment import comparable, variable_of
 from xinverse.fields.axes import find_axes
@@ -17,7 +18,9 @@ from xinverse.fields.sea_level import is_sea_level
 from xinverse.fields.seam import across_the_seam
 from xinverse.fields.values import unpacked
 from xinverse.scores.currents import current_scores
-from xinverse.scores.map import mu_sigma, normalised_mse, rmse
+from xinverse.scores.map import labelled, mu_sigma, normalised_mse, rmse
+from xinverse.scores.predicted import predicted, with_companions
+from xinverse.scores.probabilistic import CRPS_NAME, coverage_of, spread_of
 from xinverse.scores.spectral import spectral_scores
 
 if TYPE_CHECKING:
@@ -37,9 +40,13 @@ _COLUMNS = {
     "lambda_x_km": ("λx", "{:.0f}"),
     "lambda_t": ("λt", "{:.1f}"),
     "current_normalised_mse": ("current nMSE", "{:.4f}"),
+    "crps": ("CRPS", "{:.4g}"),
+    "coverage_90": ("in 90 %", "{:.3f}"),
+    "spread_ratio": ("predicted/actual", "{:.2f}"),
 }
 _SYMBOLS = {"1": "", "degrees": "°", "percent": "%"}
 _WAVES = ("lambda_x", "lambda_x_km", "lambda_t")
+_SURE = ("crps", "coverage_90", "spread_ratio")
 _FLOW = ("current_rmse", "current_normalised_mse", "vorticity_normalised_mse")
 
 
@@ -52,7 +59,8 @@ class Comparison:
     scores : Dataset
         Along ``analysis``, with units and long names: ``mu``, ``mu_daily``, ``sigma``,
         ``rmse``, ``normalised_mse``, ``gain``, ``lambda_x``, ``lambda_x_km``, ``lambda_t``,
-        ``current_rmse``, ``current_normalised_mse`` and ``vorticity_normalised_mse``.
+        ``current_rmse``, ``current_normalised_mse`` and ``vorticity_normalised_mse``; of
+        analyses with errors or members, ``crps``, ``coverage_90`` and ``spread_ratio``.
         ``scores.to_dataframe()`` is a table for pandas.
     series : DataArray
         Root-mean-square error on (analysis, time).
@@ -75,13 +83,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        rows = self._rows()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for row in rows:
-            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-            lines.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
-        return "\n".join([self._title(), *lines, *self.notes])
+        return "\n".join([self._title(), *aligned(self._rows()), *self.notes])
 
     def _repr_html_(self) -> str:
         head, *rows = self._rows()
@@ -170,8 +172,10 @@ def compare(
 
     The scores are those of :func:`xinverse.scores.mu_sigma`,
     :func:`~xinverse.scores.normalised_mse`, :func:`~xinverse.scores.spectral_scores` and, for
-    sea surface height, :func:`~xinverse.scores.current_scores`; and the gain, the relative
-    reduction of the mean-square error compared with the first analysis,
+    sea surface height, :func:`~xinverse.scores.current_scores`; of analyses with a predicted
+    error or members, :func:`~xinverse.scores.crps`, the :func:`~xinverse.scores.coverage` of
+    the interval of 90 %, and the ratio of :func:`~xinverse.scores.spread_skill`. The gain is
+    the relative reduction of the mean-square error compared with the first analysis,
 
     .. math:: 100 \, \big(1 - \langle e^2 \rangle / \langle e_1^2 \rangle\big) \ \%.
 
@@ -179,7 +183,8 @@ def compare(
     ----------
     analyses : mapping of str to DataArray or Dataset
         Names and maps, on the coordinates of the truth. From datasets, the variable with the
-        truth's name is scored. Lazy ones are computed together and kept in memory.
+        truth's name is scored, with its ``<name>_error`` (else its ``<name>_members``). Lazy
+        ones are computed together and kept in memory.
     truth : DataArray
         On (time, y, x) in any order; NaN is land.
     latitude : float or DataArray, optional
@@ -208,7 +213,12 @@ def compare(
     named = {name: comparable(one, truth)[0] for name, one in named.items()}
     truth = unpacked(truth)
     axes = find_axes(truth, dims)
-    named, truth = _load(named, truth)
+    spreads = {
+        str(name): found
+        for name, one in analyses.items()
+        if (found := with_companions(one, truth.name)) is not None
+    }
+    named, spreads, truth = _load(named, spreads, truth)
     space = [dim for dim in truth.dims if dim != axes.time]
     notes: list[str] = []
     rows, series, spectra = [], [], []
@@ -222,12 +232,20 @@ def compare(
         if is_sea_level(truth):
             given = partial(current_scores, one, truth, latitude=latitude, dims=dims)
             flow = _unless_refused(given, "currents", notes)
+        sure = None
+        if name in spreads:
+            sure = _unless_refused(
+                partial(_probabilistic, spreads[name], truth), "CRPS and coverage", notes
+            )
         row = row.merge(_numbers(waves, _WAVES)).merge(_numbers(flow, _FLOW))
+        row = row.merge(_numbers(sure, _SURE))
         rows.append(row.assign_coords(analysis=name))
         series.append(rmse(one, truth, space).assign_coords(analysis=name))
         if waves is not None:
             spectra.append(waves[["psd_truth", "psd_error", "score"]])
     scores = xr.concat(rows, "analysis", combine_attrs="override")
+    # Of the first analysis, which may have no error.
+    scores["crps"].attrs = {**scores["rmse"].attrs, "long_name": CRPS_NAME}
     first = scores["rmse"][0] ** 2
     gain = 100.0 * (1.0 - scores["rmse"] ** 2 / first.where(first > 0))
     words = f"reduction of the mean-square error of {next(iter(named))}"
@@ -257,13 +275,27 @@ def _check(analyses: Any, truth: Any) -> None:
 
 
 def _load(
-    named: dict[str, xr.DataArray], truth: xr.DataArray
-) -> tuple[dict[str, xr.DataArray], xr.DataArray]:
+    named: dict[str, xr.DataArray], spreads: dict[str, xr.Dataset], truth: xr.DataArray
+) -> tuple[dict[str, xr.DataArray], dict[str, xr.Dataset], xr.DataArray]:
     """Compute all together, so that shared parts are computed once."""
     import dask
 
-    loaded = [one.compute() for one in dask.compute(truth, *named.values())]
-    return dict(zip(named, loaded[1:], strict=True)), loaded[0]
+    named, spreads, truth = dask.compute(named, spreads, truth)
+    return {name: one.compute() for name, one in named.items()}, spreads, truth.compute()
+
+
+def _probabilistic(result: xr.Dataset, truth: xr.DataArray) -> xr.Dataset:
+    """CRPS, coverage of 90 % and ratio of predicted and actual error."""
+    found = predicted(result, truth)
+    kind, units = found.kind(None), truth.attrs.get("units")
+    cover = coverage_of(found, kind, [0.9])["coverage"].squeeze(drop=True)
+    return xr.Dataset(
+        {
+            "crps": labelled(found.crps(kind).mean(), CRPS_NAME, units),
+            "coverage_90": labelled(cover, "share of the truth within the interval of 90 %"),
+            "spread_ratio": spread_of(found, kind, units)["ratio"],
+        }
+    )
 
 
 def _unless_refused(

@@ -13,7 +13,16 @@ from xinverse.errors import DataError, OptionError
 from xinverse.fields.alignment import aligned_error
 from xinverse.fields.axes import find_axes
 
-__all__ = ["explained_variance", "mu_sigma", "normalised_mse", "rmse", "rmse_score"]
+__all__ = [
+    "Dims",
+    "averaged_dims",
+    "explained_variance",
+    "labelled",
+    "mu_sigma",
+    "normalised_mse",
+    "rmse",
+    "rmse_score",
+]
 
 Dims = Hashable | Iterable[Hashable] | None
 
@@ -43,8 +52,8 @@ def rmse(analysis: xr.DataArray, truth: xr.DataArray, dim: Dims = None) -> xr.Da
         There is no truth, or the analysis is NaN or infinite where there is one.
     """
     both = aligned_error(analysis, truth)
-    result = _rms(both["error"], _dims(truth, dim))
-    return _labelled(result, "root-mean-square error", truth.attrs.get("units"))
+    result = _rms(both["error"], averaged_dims(truth, dim))
+    return labelled(result, "root-mean-square error", truth.attrs.get("units"))
 
 
 def rmse_score(analysis: xr.DataArray, truth: xr.DataArray, dim: Dims = None) -> xr.DataArray:
@@ -72,11 +81,11 @@ def rmse_score(analysis: xr.DataArray, truth: xr.DataArray, dim: Dims = None) ->
     DataError
         As in :func:`rmse`, or the truth is zero.
     """
-    both, over = aligned_error(analysis, truth), _dims(truth, dim)
+    both, over = aligned_error(analysis, truth), averaged_dims(truth, dim)
     result = 1.0 - _rms(both["error"], over) / _not_zero(
         _rms(both["truth"], over), "root mean square"
     )
-    return _labelled(result, "RMSE-based score")
+    return labelled(result, "RMSE-based score")
 
 
 def normalised_mse(
@@ -105,9 +114,9 @@ def normalised_mse(
     DataError
         As in :func:`rmse`, or the truth is constant.
     """
-    both, over = aligned_error(analysis, truth), _dims(truth, dim)
+    both, over = aligned_error(analysis, truth), averaged_dims(truth, dim)
     variance = _variance(both["truth"], over)
-    return _labelled((both["error"] ** 2).mean(over) / variance, "normalised mean-square error")
+    return labelled((both["error"] ** 2).mean(over) / variance, "normalised mean-square error")
 
 
 def explained_variance(
@@ -136,9 +145,9 @@ def explained_variance(
     DataError
         As in :func:`rmse`, or the truth is constant.
     """
-    both, over = aligned_error(analysis, truth), _dims(truth, dim)
+    both, over = aligned_error(analysis, truth), averaged_dims(truth, dim)
     variance = _variance(both["truth"], over)
-    return _labelled(1.0 - both["error"].var(over) / variance, "explained variance")
+    return labelled(1.0 - both["error"].var(over) / variance, "explained variance")
 
 
 def mu_sigma(
@@ -178,7 +187,7 @@ def mu_sigma(
     Source: ``mod_eval.py`` of the 2020a SSH mapping data challenge (NATL60).
     """
     time = find_axes(truth).time if time is None else time
-    _dims(truth, time)
+    averaged_dims(truth, time)
     both = aligned_error(analysis, truth)
     space = [dim for dim in truth.dims if dim != time]
     wrong, wanted = (both[name] ** 2 for name in ("error", "truth"))
@@ -188,10 +197,10 @@ def mu_sigma(
     mu = 1.0 - (wrong.mean() / _not_zero(wanted.mean(), "root mean square")) ** 0.5
     return xr.Dataset(
         {
-            "mu": _labelled(mu, "RMSE-based score of all time steps"),
-            "mu_daily": _labelled(daily.mean(), "mean of the scores of time steps"),
-            "sigma": _labelled(daily.std(), "standard deviation of the scores of time steps"),
-            "rmse": _labelled(
+            "mu": labelled(mu, "RMSE-based score of all time steps"),
+            "mu_daily": labelled(daily.mean(), "mean of the scores of time steps"),
+            "sigma": labelled(daily.std(), "standard deviation of the scores of time steps"),
+            "rmse": labelled(
                 wrong.mean() ** 0.5, "root-mean-square error", truth.attrs.get("units")
             ),
             "rmse_score": daily,
@@ -199,7 +208,8 @@ def mu_sigma(
     )
 
 
-def _dims(truth: xr.DataArray, dim: Dims) -> list[Hashable]:
+def averaged_dims(truth: xr.DataArray, dim: Dims) -> list[Hashable]:
+    """Names of the dimensions to average over: all by default."""
     if dim is None:
         return list(truth.dims)
     names = [dim] if isinstance(dim, str) or not isinstance(dim, Iterable) else list(dim)
@@ -231,6 +241,7 @@ def _not_zero(scale: xr.DataArray, word: str) -> xr.DataArray:
     return scale.where(scale > 0)
 
 
-def _labelled(score: xr.DataArray, long_name: str, units: object = "1") -> xr.DataArray:
+def labelled(score: xr.DataArray, long_name: str, units: object = "1") -> xr.DataArray:
+    """Give a score its long name and units."""
     score.attrs = {"long_name": long_name} | ({} if units is None else {"units": units})
     return score

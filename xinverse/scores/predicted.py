@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from xinverse.checks import check_choice, check_number, is_number
 from xinverse.errors import DataError, OptionError
-from xinverse.fields.alignment import check_alignment, check_units, variable_of
+from xinverse.fields.alignment import comparable, variable_of
 from xinverse.fields.axes import find_axes
 from xinverse.fields.grid import make_grid
+from xinverse.fields.values import in_units_of, unpacked
 from xinverse.points.from_maps import interpolate
 from xinverse.points.pairs import pair
 from xinverse.scores.distributions import crps_ensemble, crps_gaussian, pit_gaussian, ranks
@@ -185,11 +186,15 @@ def _on_the_grid(result: xr.Dataset, truth: xr.DataArray, noise: Any) -> Loaded:
     import dask
 
     analysis, error, members = _parts(result, truth.name)
-    for one in (analysis, error):
-        if one is not None:
-            check_alignment(one, truth)
+    if analysis is not None:
+        analysis, _ = comparable(analysis, truth)
+    if error is not None:
+        comparable(error.drop_attrs(), truth)  # the same coordinates
+        error = in_units_of(unpacked(error), truth, "error", deviation=True)
     if members is not None:
-        check_alignment(members.isel(member=0, drop=True), truth)
+        comparable(members.isel(member=0, drop=True), truth)
+        members = in_units_of(unpacked(members), truth, "members")
+    truth = unpacked(truth)
     spread = _noise(noise)
     # Computed together, so that shared parts of the graphs are computed once.
     wanted, analysis, error, members = dask.compute(truth, analysis, error, members)
@@ -266,7 +271,8 @@ def _at_points(
             raise OptionError(
                 f"noise={spread!r}: the points have no such variable, but {known}."
             )
-        check_units(analysis, points[spread])
+        same = in_units_of(unpacked(points[spread]), analysis, "noise", deviation=True)
+        points = points.assign({spread: same})
         level = pair(analysis, points, spread, mask, dims).truth
         if level.size != pairs.truth.size:
             raise DataError(

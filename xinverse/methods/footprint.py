@@ -97,9 +97,9 @@ def largest_tile(
     """The largest core whose tile fits the memory and whose metric holds.
 
     Rows are limited by the local metric: half a core's height times the
-    tangent of the latitude is the relative error of east-west distances at
-    its edge. Then space is halved until a tile of one time halo fits, and time
-    takes what is left. Nothing here depends on chunks.
+    tangent of the latitude is about the relative error of east-west distances at
+    its edge, up to the latitude `POLEWARD`. Then space is halved until a tile of one time
+    halo fits, and time takes what is left. Nothing here depends on chunks.
 
     Parameters
     ----------
@@ -111,13 +111,11 @@ def largest_tile(
         What a solve takes for each cell of its tile, and may take in all.
     """
     nt, ny, nx = grid.shape
-    cells, core_y, core_x, reason = budget / bytes_per_cell, ny, nx, []
+    cells, core_y, core_x = budget / bytes_per_cell, ny, nx
     if grid.geographic:
         step = radians(float(np.median(np.abs(np.diff(grid.y)))))
         slope = tan(radians(max(_poleward(grid), 10.0)))
         core_y = min(ny, max(int(2 * METRIC_ERROR / slope / step), 2 * halo[1]))
-        error = 100 * slope * core_y * step / 2
-        reason.append(f"east-west distances within {error:.0f} % at the edge of a core")
 
     def plane() -> int:
         wrapped = nx + 2 * halo[2] if grid.periodic else nx
@@ -131,8 +129,7 @@ def largest_tile(
             core_y = ceil(core_y / 2)
     days = max(int(cells // plane()) - 2 * halo[0], 2 * halo[0], 1)
     core_t = nt if nt <= days + 2 * halo[0] else days
-    reason.append(f"tiles within {budget / 2**20:.0f} MiB")
-    return Footprint((core_t, core_y, core_x), halo, "; ".join(reason))
+    return Footprint((core_t, core_y, core_x), halo, f"tiles within {budget / 2**20:.0f} MiB")
 
 
 def whole_series(grid: Grid, bytes_per_cell: float, budget: float) -> Footprint:

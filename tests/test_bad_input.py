@@ -486,8 +486,7 @@ FROM_THE_VALUES = {
     "a variance far above the observations'": Mistake(
         DataError,
         r"The variance is 1e\+06 in variable 'sla', days 0 to 5.*have a variance of 1 about "
-        r"the background\. Expected 1e-05 to 1e\+05\. Give variance= in the square of "
-        r"the units",
+        r"the background\. Expected 1e-05 to 1e\+05\. Give variance= in the square",
         standard,
         {"variance": 1e6},
     ),

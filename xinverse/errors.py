@@ -1,4 +1,4 @@
-"""Errors raised by xinverse.
+"""Errors and warnings of xinverse.
 
 Each error text says what was found, what was expected and what to do. Each class is also
 the built-in error that xarray would raise (``ValueError``, ``TypeError``, ``KeyError``,
@@ -7,8 +7,11 @@ the built-in error that xarray would raise (``ValueError``, ``TypeError``, ``Key
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 __all__ = [
     "AxesError",
@@ -18,13 +21,17 @@ __all__ = [
     "GridError",
     "HashError",
     "MaskError",
+    "MetricWarning",
     "OptionError",
     "TileError",
     "UnitsError",
     "UnknownNameError",
     "WeightsError",
     "XinverseError",
+    "warn",
 ]
+
+PACKAGE = Path(__file__).parent
 
 
 class XinverseError(Exception):
@@ -104,3 +111,23 @@ class UnknownNameError(XinverseError, KeyError):
 
     def __str__(self) -> str:  # KeyError would show its arguments as a tuple
         return self.message
+
+
+class MetricWarning(UserWarning):
+    """Distances on the grid are far from those on the Earth, as near a pole."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line of the user's that called the package.
+
+    Parameters
+    ----------
+    message : str
+        What was found, and what to do.
+    category : type
+        A class of this module.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and Path(frame.f_code.co_filename).is_relative_to(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -56,6 +56,8 @@ class Method(ABC):
         Results besides the mean: ``"error"``, ``"members"``.
     learned : bool
         Whether the method has weights.
+    metric : bool
+        Whether the result depends on distances between cells.
     regular : tuple of str
         The axes that must be regular: ``"time"``, ``"space"``.
     through : bool
@@ -77,6 +79,7 @@ class Method(ABC):
     regular: ClassVar[tuple[str, ...]] = ()
     through: ClassVar[bool] = False
     couples: ClassVar[bool] = False
+    metric: ClassVar[bool] = True
     bytes_per_cell: ClassVar[float] = 120
     cost_growth: ClassVar[float] = 0.0
 

@@ -55,6 +55,7 @@ class DINEOFMethod(Method):
     name: ClassVar[str] = "dineof"
     summary: ClassVar[str] = "fixed point of leading EOFs, their number cross-validated"
     gives: ClassVar[tuple[str, ...]] = ("error",)
+    metric: ClassVar[bool] = False
     bytes_per_cell: ClassVar[float] = 150
 
     modes: int = 20

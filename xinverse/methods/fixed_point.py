@@ -54,6 +54,7 @@ class FixedPointMethod(Method):
 
     name: ClassVar[str] = "fixed-point"
     summary: ClassVar[str] = "fixed point: mask, leading EOFs of the filled field"
+    metric: ClassVar[bool] = False
     bytes_per_cell: ClassVar[float] = 100
 
     modes: int = 5

@@ -162,9 +162,6 @@ def largest_tile(
         reason.append("tiles in space that cost less to solve than larger ones")
     row, column = np.unravel_index(at, plane.shape)
     core = int(days[row, column]), int(y[row]), int(x[column])
-    if grid.geographic:
-        error = 100 * slope * core[1] * step / 2
-        reason.insert(0, f"east-west distances within {error:.0f} % at the edge of a core")
     reason.append(f"tiles within {budget / 2**20:.0f} MiB")
     return Footprint(core, halo, "; ".join(reason))
 

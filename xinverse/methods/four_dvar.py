@@ -153,7 +153,7 @@ class FourDVar(Method):
             return Estimate({variable: centred.added(variable, nothing, keep)})
         noise = np.ones(observed.shape)
         noise[observed] = np.sqrt(found.noise_variance[0])
-        trajectory, to_grid = _model(problem.grid, self, found.variance)
+        trajectory, to_grid = _model(problem, self, found.variance)
         on_grid = Composition(Separable(*to_grid), trajectory)
         operator = NoiseWeighted(
             Composition(Mask(torch.from_numpy(observed)), on_grid),
@@ -177,7 +177,7 @@ class FourDVar(Method):
 
 
 def _model(
-    grid: Grid, options: FourDVar, variance: float
+    problem: Problem, options: FourDVar, variance: float
 ) -> tuple[DrivenTrajectory, tuple[torch.Tensor, torch.Tensor]]:
     """The driven model of a tile, and the matrices from its grid to the tile's.
 
@@ -189,7 +189,8 @@ def _model(
     from xinverse.dynamics.spectral import interpolation_matrix
     from xinverse.operators.driven import DrivenTrajectory, SpectralColour
 
-    axes = [axis - axis[0] for axis in local_km(grid)]
+    grid = problem.grid
+    axes = [axis - axis[0] for axis in local_km(problem)]
     steps = [float(axis[-1]) / (axis.size - 1) if axis.size > 1 else inf for axis in axes]
     finest = min(steps)
     wanted = options.resolution or max(options.length_scale / RESOLUTION, finest)

@@ -36,6 +36,7 @@ class ReferenceMethod(WindowMethod):
     summary: ClassVar[str] = "learned: a checkpoint of the reference 4DVarNet code"
     companions: ClassVar[tuple[str, ...]] = ()
     # Per day; the windows that are solved together are added.
+    metric: ClassVar[bool] = False
     bytes_per_cell: ClassVar[float] = 60
     network: ClassVar[str | type[Any]] = "xinverse.learning.networks:ReferenceFourDVarNet"
     settings: ClassVar[Schema] = Schema(

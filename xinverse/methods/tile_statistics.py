@@ -10,7 +10,6 @@ import numpy as np
 
 from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import DataError
-from xinverse.fields.grid import Grid
 from xinverse.methods.problem import Problem, Source
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ __all__ = [
     "noise_of",
     "observation_operator",
     "spread_of",
+    "tile_latitude",
 ]
 
 # Defaults, as shares of the observations' deviation and variance.
@@ -94,22 +94,38 @@ class Spread:
     noise_variance: tuple[np.ndarray, ...]
 
 
-def local_km(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    r"""Positions of a tile's cells in km, in the local metric.
+def tile_latitude(y: np.ndarray) -> float:
+    """The latitude that a tile takes for its east-west distances: the middle of its rows.
 
-    On a geographic grid, east-west distances are those at the tile's central latitude
-    :math:`\phi_0`; at a distance :math:`\Delta\phi` from it, their relative error is
-    :math:`\tan(\phi_0) \Delta\phi`.
+    At most half a step from the pole, where a degree of longitude has no length.
 
     Parameters
     ----------
-    grid : Grid
-        The tile's grid.
+    y : ndarray
+        Latitudes of the rows of the tile, halo included.
     """
+    middle = 0.5 * float(y.min() + y.max())
+    most = 90.0 - 0.5 * float(np.median(np.abs(np.diff(y))))
+    return min(max(middle, -most), most)
+
+
+def local_km(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    r"""Positions of a tile's cells in km, in the local metric.
+
+    On a geographic grid, east-west distances are those at the latitude in the middle of the
+    tile, :math:`\phi_0`. At a latitude :math:`\phi` they are wrong by
+    :math:`\cos\phi_0 / \cos\phi - 1`.
+
+    Parameters
+    ----------
+    problem : Problem
+        The tile.
+    """
+    grid = problem.grid
     if not grid.geographic:
         return grid.y, grid.x
-    middle = 0.5 * (grid.y.min() + grid.y.max())
-    scale = KM_PER_DEGREE * np.cos(np.deg2rad(min(abs(middle), 89.0)))
+    latitude = tile_latitude(grid.y)
+    scale = KM_PER_DEGREE * np.cos(np.deg2rad(latitude))
     return grid.y * KM_PER_DEGREE, grid.x * scale
 
 
@@ -124,7 +140,9 @@ def local_grid(problem: Problem) -> LocalGrid:
     from xinverse.local_grid import LocalGrid
 
     grid = problem.grid
-    return LocalGrid(grid.time, *local_km(grid), periodic=problem.place.period == grid.x.size)
+    return LocalGrid(
+        grid.time, *local_km(problem), periodic=problem.place.period == grid.x.size
+    )
 
 
 def observation_operator(problem: Problem, source: Source) -> Operator | None:

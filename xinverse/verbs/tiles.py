@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from xinverse.methods.limits import Limit
 from xinverse.methods.problem import Layout
 from xinverse.options import get_option
 from xinverse.tiling.plan import Plan, plan
+from xinverse.verbs.metric import metric_words
 
 __all__ = ["plan_for"]
 
@@ -46,6 +48,7 @@ def plan_for(
         that its halo is nearly all of the work.
     """
     budget, grid = get_option("memory_budget"), layout.grid
+    measured = method.metric or (limit is not None and limit.distance is not None)
     per_cell = method.bytes_per_cell * len(layout.variables)
     # The part of a tile that is kept goes half way into its halo.
     reach = [limit.halo(grid) if limit else (0, 0, 0)]
@@ -70,7 +73,10 @@ def plan_for(
                 f"along (time, y, x), and the plan has {tuple(a.halo for a in tile.axes)}: "
                 "leave tile= out, or make a plan with longer halos."
             )
-        return _within(budget, _worth_it(tile), per_cell)
+        _within(budget, _worth_it(tile), per_cell)
+        if measured:
+            metric_words(grid, tile)
+        return tile
     wanted = method.footprint(layout, budget / len(layout.variables))
     core = list(wanted.core)
     reason = f"auto: {wanted.reason}"
@@ -93,7 +99,9 @@ def plan_for(
     tiles = plan(grid.shape, longest, (t, y, x), periodic=grid.periodic, reason=reason)
     if reason == "core as given":
         _worth_it(tiles)
-    return _within(budget, tiles, per_cell)
+    _within(budget, tiles, per_cell)
+    words = metric_words(grid, tiles) if measured else ""
+    return replace(tiles, reason=f"{reason}; {words}") if words else tiles
 
 
 def _worth_it(tiles: Plan) -> Plan:

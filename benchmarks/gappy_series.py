@@ -20,7 +20,8 @@ from _mediterranean import data_folder
 from _report import parser
 
 from xinverse.scores import rmse
-from xinverse.solvers.dineof import dineof, withheld_points
+from xinverse.solvers.dineof import dineof
+from xinverse.solvers.withheld import withheld_points
 
 Method = Callable[[xr.DataArray, xr.DataArray], xr.DataArray]
 DAYS = 365
@@ -84,8 +85,20 @@ def by_dineof(seen: xr.DataArray, sea: xr.DataArray) -> xr.DataArray:
     at = torch.from_numpy(sea.values)
     held = withheld_points(observed, shape="clouds", sea=at)
     values = torch.from_numpy(seen.values.astype("float64"))
-    found = dineof(values[:, at], observed[:, at], max_modes=20, withheld=held[:, at])
-    print(f"dineof: {found.modes} modes, expected error {found.expected_error:.3g}")
+    dates = seen["time"].values
+    found = dineof(
+        values[:, at],
+        observed[:, at],
+        max_modes=40,
+        withheld=held[:, at],
+        time=torch.from_numpy((dates - dates[0]) / np.timedelta64(1, "D")),
+        smooth=None,
+    )
+    smoothed = "smoothed" if found.smoothed else "not smoothed"
+    print(
+        f"dineof: {found.modes} modes, {smoothed} in time, "
+        f"expected error {found.expected_error:.3g}"
+    )
     filled = np.full(seen.shape, np.nan)
     filled[:, sea.values] = found.state.numpy()
     return seen.copy(data=filled)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from xinverse.checks import check_choice, check_count, check_number
+from xinverse.checks import check_choice, check_count, check_number, check_switch
 from xinverse.errors import OptionError
 from xinverse.methods.base import METHODS, Footprint, Method
 from xinverse.methods.footprint import whole_series
@@ -15,6 +15,9 @@ from xinverse.methods.problem import Estimate, Layout, Problem, Wanted
 from xinverse.methods.tile_statistics import anomalies
 
 __all__ = ["DINEOFMethod"]
+
+# Of each pair of modes at a cell: products, covariances and their copies, in float64.
+BYTES_PER_PAIR = 32
 
 
 @METHODS.register("dineof")
@@ -32,6 +35,10 @@ class DINEOFMethod(Method):
     ----------
     modes : int
         Largest number of modes.
+    smooth : bool, optional
+        Whether the amplitudes of the modes on a date also follow from the dates before
+        and after, each as an autoregressive process (`xinverse.solvers.amplitudes`).
+        Default: if that lowers the error at the withheld observations.
     withheld : {"points", "clouds"}
         What is withheld to choose the number of modes: single values, or the clouds of
         other dates.
@@ -58,7 +65,8 @@ class DINEOFMethod(Method):
     metric: ClassVar[bool] = False
     bytes_per_cell: ClassVar[float] = 150
 
-    modes: int = 20
+    modes: int = 40
+    smooth: bool | None = None
     withheld: Literal["points", "clouds"] = "points"
     time_filter: tuple[float, int] | None = None
     min_observed: float = 0.05
@@ -72,6 +80,8 @@ class DINEOFMethod(Method):
         for name in ("modes", "iterations"):
             check_count(name, getattr(self, name))
         check_count("seed", self.seed, least=0)
+        if self.smooth is not None:
+            check_switch(smooth=self.smooth)
         check_choice("withheld", self.withheld, ("points", "clouds"))
         check_number("tolerance", self.tolerance, above=0, below=1)
         check_number("min_observed", self.min_observed, least=0, below=1)
@@ -87,13 +97,18 @@ class DINEOFMethod(Method):
 
     def footprint(self, layout: Layout, budget: float) -> Footprint:
         """The whole series, and in space the largest tile that memory holds."""
-        return whole_series(layout.grid, self.bytes_per_cell, budget)
+        dates = layout.grid.time.size
+        modes = min(self.modes, max(dates - 1, 1))
+        return whole_series(
+            layout.grid, self.bytes_per_cell + BYTES_PER_PAIR * modes**2 / dates, budget
+        )
 
     def solve(self, problem: Problem, wanted: Wanted, device: Any) -> Estimate:
         """Filled maps of one tile, and their error."""
         import torch
 
-        from xinverse.solvers.dineof import dineof, withheld_points
+        from xinverse.solvers.dineof import dineof
+        from xinverse.solvers.withheld import withheld_points
 
         variable, keep, sea = problem.variable, problem.place.keep, problem.sea
         centred = anomalies(problem, self.background)
@@ -113,6 +128,7 @@ class DINEOFMethod(Method):
                 min_observed=self.min_observed,
                 time=torch.from_numpy(problem.grid.time.copy()).to(device),
                 time_filter=self.time_filter,
+                smooth=self.smooth,
             )
         mean = np.zeros(problem.y.shape)
         mean[:, sea] = found.state.cpu().numpy()

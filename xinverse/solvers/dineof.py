@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from xinverse.errors import DataError, OptionError
+from xinverse.solvers.amplitudes import in_time
 from xinverse.solvers.rare import (
     MARGIN,
     MIN_OBSERVED,
@@ -25,8 +25,10 @@ from xinverse.solvers.rare import (
     rarely_observed,
     regress,
 )
+from xinverse.solvers.time_filter import days_of, time_smoother
+from xinverse.solvers.withheld import withheld_points
 
-__all__ = ["DINEOFResult", "dineof", "mode_error", "withheld_points"]
+__all__ = ["DINEOFResult", "dineof", "mode_error"]
 
 # Up to this size of the smaller side, an eigenvalue problem is solved as it is.
 DIRECT = 128
@@ -34,8 +36,11 @@ DIRECT = 128
 SPARE = 5
 # Steps of the subspace iteration, at most; from the last modes, one or two are enough.
 SUBSPACE_STEPS = 30
-# Clouds are cut into pieces, so that they lie on several dates.
-PIECES = 20
+# Increases of the cross-validation error in a row that end the search for modes.
+STOP_AFTER = 3
+# Observations spread less information about an amplitude than their number says, as what the
+# modes lack is correlated in space: the noise times one of these, by cross-validation.
+INFLATIONS = (1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class DINEOFResult:
     spatial : Tensor
         Spatial EOFs, ``(P, n)``, orthonormal over the cells of the decomposition.
     temporal : Tensor
-        Temporal EOFs, ``(P, nt)``, orthonormal over the dates of the decomposition.
+        Temporal EOFs, ``(P, nt)``, orthonormal over the dates of the decomposition,
+        unless ``smoothed``.
     explained_variance : Tensor
         Share of the variance of the filled field, for each mode, ``(P,)``.
     tested : tuple of int
@@ -81,6 +87,11 @@ class DINEOFResult:
         little of them was observed.
     bounded : int
         Number of values of ``state`` that the bounds of ``margin`` changed.
+    smoothed : bool
+        Whether amplitudes also follow from the dates before and after.
+    memory : Tensor
+        Time in days after which each amplitude is forgotten, ``(P,)``; empty unless
+        ``smoothed``.
     """
 
     state: Tensor
@@ -101,6 +112,8 @@ class DINEOFResult:
     rare_cells: Tensor
     rare_dates: Tensor
     bounded: int
+    smoothed: bool
+    memory: Tensor
 
 
 def dineof(
@@ -113,9 +126,9 @@ def dineof(
     seed: int = 0,
     tolerance: float = 1e-3,
     max_iterations: int = 300,
-    stop_after: int = 3,
     time: Tensor | None = None,
     time_filter: tuple[float, int] | None = None,
+    smooth: bool | None = False,
     min_observed: float = MIN_OBSERVED,
     margin: float = MARGIN,
 ) -> DINEOFResult:
@@ -124,7 +137,8 @@ def dineof(
     The mean of all observations is subtracted and missing values start at zero.
     For P = 1, 2, ..., ``max_modes``, the missing values are replaced by
     the sum of the P leading modes of the filled field until they no longer
-    change. The P with the least error at the withheld points is kept; then the
+    change; three increases of the error at the withheld points in a row end the
+    search. The P with the least error at the withheld points is kept; then the
     withheld points are put back, and the iteration is repeated with P modes.
 
     Parameters
@@ -139,7 +153,8 @@ def dineof(
         the field of the one before, as the result depends on where it starts.
     withheld : Tensor, optional
         Boolean, ``(nt, n)``: observations to withhold for cross-validation.
-        Default: :func:`withheld_points` with ``seed``.
+        Default:
+        :func:`xinverse.solvers.withheld.withheld_points` with ``seed``.
     seed : int
         Draws the withheld points.
     tolerance : float
@@ -147,14 +162,16 @@ def dineof(
         (RMS) of the standard deviation of the observations.
     max_iterations : int
         Iterations for each number of modes, at most.
-    stop_after : int
-        Stop after so many increases of the cross-validation error in a row.
     time : Tensor, optional
-        Dates in days, ``(nt,)``, increasing. Required by ``time_filter``.
+        Dates in days, ``(nt,)``, increasing. Required by ``time_filter`` and ``smooth``.
     time_filter : tuple of float and int, optional
         :math:`\alpha` (days squared) and number of steps of a diffusion in time
         that smooths the temporal covariance, such as ``(0.01, 3)``
         (Alvera-Azcárate et al. 2009). Default: no filter.
+    smooth : bool, optional
+        Whether the amplitudes of each date also follow from the dates before and after
+        (:func:`xinverse.solvers.amplitudes.smoothed`). None: if that lowers the error
+        at the withheld points.
     min_observed : float
         Cells observed on less than this share of the dates, and dates with less
         than this share of the cells, are left out of the decomposition.
@@ -195,14 +212,20 @@ def dineof(
     hold. The first is the error of optimal interpolation with the covariance of
     the EOFs (Beckers, Barth and Alvera-Azcárate 2006).
 
-    The order of dates or cells does not change the result, beyond rounding.
+    With ``smooth``, amplitudes are those of autoregressive processes, given the
+    observations of all dates. Their noise is the expected error times 1, 2 or 4,
+    whichever has the least error at the withheld points, because the error of a
+    truncated sum of modes is correlated in space.
+
+    Without ``smooth`` and ``time_filter``, the order of dates or cells does not change
+    the result, beyond rounding.
     """
-    _check_options(max_modes, min_modes, tolerance, max_iterations, stop_after, min_observed)
-    if not margin >= 0:
-        raise OptionError(f"margin={margin}: expected zero or a positive number.")
+    _check_options(max_modes, min_modes, tolerance, max_iterations)
+    _check_shares(min_observed, margin)
     values, observed = _check_data(values, observed)
     rare_dates, rare_cells = rarely_observed(observed, min_observed)
     dates, cells = ~rare_dates, ~rare_cells
+    days = None if smooth is False else days_of(time, observed)
     seen = observed[dates][:, cells]
     most = min(seen.shape) - 1
     if min_modes > most:
@@ -211,7 +234,8 @@ def dineof(
             f"observed often enough, which is enough for {max(most, 0)} modes. Give fewer "
             "modes, a smaller min_observed, or a longer series."
         )
-    held = _check_withheld(withheld, observed, seed)[dates][:, cells] & seen
+    withheld = _check_withheld(withheld, observed, seed)
+    held = withheld[dates][:, cells] & seen
     count = int(held.sum())
     if not 0 < count < int(seen.sum()):
         raise DataError(
@@ -224,43 +248,49 @@ def dineof(
     spread = float((y.square().sum() / seen.sum()).sqrt())
     if spread == 0:
         raise DataError("All observations are equal: there are no modes to find.")
-    smoother = _time_smoother(time, time_filter, dates)
+    smoother = time_smoother(time, time_filter, dates)
     bounds = bounds_of(y[seen], margin)
     iteration = _Iteration(y, smoother, bounds, tolerance * spread, max_iterations)
 
-    choice = _cross_validate(
-        iteration, seen, held, range(min_modes, min(max_modes, most) + 1), stop_after
-    )
-    expected, modes = choice.error, choice.modes
+    choice = _cross_validate(iteration, seen, held, range(min_modes, min(max_modes, most) + 1))
+    modes = choice.modes
+    anomaly = torch.where(observed, values - mean, 0.0)
+    inner = anomaly[:, cells], observed[:, cells]
+    timing = None
+    if days is not None:
+        timing = _time_from_withheld(iteration, choice, *inner, withheld[:, cells], dates, days)
+        if smooth is None and timing.error >= choice.error:
+            timing = None
+    expected = choice.error if timing is None else timing.error
+    noise = max(expected, 1e-9 * spread)
     iteration.restart()
     x, final, converged = iteration(torch.where(seen, y, choice.filled), seen, modes)
-    temporal, singular, spatial = iteration.modes_of(x, modes)
-    sign = _signs(spatial)
-    temporal, spatial = temporal * sign[:, None], spatial * sign[:, None]
+    temporal, singular, spatial = _signed(*iteration.modes_of(x, modes))
 
-    # Rarely observed cells and dates, from the modes of the others.
-    anomaly = torch.where(observed, values - mean, 0.0)
-    all_spatial = _embed(spatial, cells)
-    all_temporal = _embed(temporal, dates)
-    noise = max(expected, 1e-9 * spread)
-    patterns, pattern_spread = regress(
-        anomaly[dates].T, observed[dates].T, temporal.T, (spatial * singular[:, None]).T, noise
+    # All amplitudes, or those of rarely observed dates, from the modes; then the patterns of
+    # rarely observed cells from the amplitudes.
+    usual = (temporal * singular[:, None]).T
+    amplitudes, amplitude_spread, memory = _amplitudes(
+        *inner, spatial.T, usual, noise, dates, timing
     )
-    amplitudes, amplitude_spread = regress(
-        anomaly[:, cells],
-        observed[:, cells],
-        spatial.T,
-        (temporal * singular[:, None]).T,
+    all_temporal = _over(amplitudes, singular).T
+    all_spatial = _embed(spatial, cells)
+    patterns, pattern_spread = regress(
+        anomaly[dates].T,
+        observed[dates].T,
+        all_temporal[:, dates].T,
+        (spatial * singular[:, None]).T,
         noise,
     )
     all_spatial[:, rare_cells] = _over(patterns, singular)[rare_cells].T
-    all_temporal[:, rare_dates] = _over(amplitudes, singular)[rare_dates].T
     free = (all_temporal.T * singular) @ all_spatial
     state = free.clamp(*bounds)
-    variance = _quadratic(all_spatial.T, amplitude_spread)
-    variance = variance + _quadratic(all_temporal.T, pattern_spread).T
     both = _over(pattern_spread, singular[:, None] * singular)
-    variance = variance + amplitude_spread.flatten(1) @ both.flatten(1).T
+    variance = (
+        _quadratic(all_spatial.T, amplitude_spread)
+        + _quadratic(all_temporal.T, pattern_spread).T
+        + amplitude_spread.flatten(1) @ both.flatten(1).T
+    )
     return DINEOFResult(
         state=mean + state,
         error=(variance + expected**2).sqrt(),
@@ -280,123 +310,9 @@ def dineof(
         rare_cells=rare_cells,
         rare_dates=rare_dates,
         bounded=int((state != free).sum()),
+        smoothed=timing is not None,
+        memory=memory,
     )
-
-
-def withheld_points(
-    observed: Tensor,
-    *,
-    count: int | None = None,
-    share: float | None = None,
-    seed: int = 0,
-    shape: Literal["points", "clouds"] = "points",
-    sea: Tensor | None = None,
-) -> Tensor:
-    """Choose observations to withhold for cross-validation.
-
-    Parameters
-    ----------
-    observed : Tensor
-        Boolean, ``(nt, *cells)``; ``(nt, ny, nx)`` for clouds.
-    count : int, optional
-        How many, at most half of the observations. Default: the lesser of
-        0.01 N + 40 and 0.03 N of N values, as DINEOF does, and at most a tenth of
-        the observations.
-    share : float, optional
-        Instead of ``count``: a share of the observations.
-    seed : int
-        The same seed gives the same points.
-    shape : {"points", "clouds"}
-        Random observations, or pieces of the gaps of another date, shifted to a
-        random place, so that what is withheld looks like real gaps.
-    sea : Tensor, optional
-        Boolean, ``(ny, nx)``: where a missing value is a gap. Default: cells that
-        are observed at least once.
-
-    Returns
-    -------
-    Tensor
-        Boolean, of the shape of ``observed``.
-
-    Raises
-    ------
-    DataError
-        Too few observations, or no gaps to take clouds from.
-    OptionError
-        Both or wrong ``count`` and ``share``, or an unknown shape.
-    """
-    present = int(observed.sum())
-    if count is not None and share is not None:
-        raise OptionError("Give either count= or share= of the withheld points.")
-    if share is not None:
-        if not 0 < share <= 0.5:
-            raise OptionError(f"share={share}: expected a number above 0, at most 0.5.")
-        count = int(share * present)
-    elif count is None:
-        total = observed.numel()
-        count = int(min(0.01 * total + 40, 0.03 * total, 0.1 * present))
-    elif not 1 <= count <= present // 2:
-        raise OptionError(
-            f"count={count}: expected 1 or more, up to half of the {present} observations."
-        )
-    if count < 1:
-        raise DataError(
-            f"There are {present} observations: too few to withhold any for cross-validation."
-        )
-    generator = torch.Generator().manual_seed(seed)
-    if shape == "points":
-        places = observed.cpu().flatten().nonzero()[:, 0]
-        chosen = places[torch.randperm(present, generator=generator)[:count]]
-        held = torch.zeros(observed.numel(), dtype=torch.bool)
-        held[chosen] = True
-        return held.reshape(observed.shape).to(observed.device)
-    if shape != "clouds":
-        raise OptionError(f"shape={shape!r}: expected 'points' or 'clouds'.")
-    if observed.ndim != 3:
-        raise OptionError(
-            f"shape='clouds': observed has {observed.ndim} dimensions, expected (nt, ny, nx). "
-            "Use shape='points'."
-        )
-    return _clouds(observed.cpu(), sea, count, generator).to(observed.device)
-
-
-def _clouds(
-    observed: Tensor, sea: Tensor | None, count: int, generator: torch.Generator
-) -> Tensor:
-    """Pieces of shifted gaps, each within a circle; half of a date stays, at least."""
-    sea = observed.any(0) if sea is None else sea.cpu()
-    gaps = sea & ~observed
-    if not bool(gaps.any()):
-        raise DataError("The series has no gaps to take clouds from: use shape='points'.")
-    _, ny, nx = observed.shape
-    rows, columns = torch.meshgrid(torch.arange(ny), torch.arange(nx), indexing="ij")
-    held = torch.zeros_like(observed)
-    size = max(count // PIECES, 1)
-
-    def draw(most: int) -> int:
-        return int(torch.randint(most, (1,), generator=generator))
-
-    cloudy, seen = (
-        gaps.flatten(1).any(1).nonzero()[:, 0],
-        observed.flatten(1).any(1).nonzero()[:, 0],
-    )
-    left, failed = count, 0
-    while left > 0 and failed < 100 * PIECES:
-        day = int(seen[draw(len(seen))])
-        gap = gaps[int(cloudy[draw(len(cloudy))])].roll((draw(ny), draw(nx)), (0, 1))
-        patch = gap & observed[day] & ~held[day]
-        room = int(observed[day].sum()) // 2 - int(held[day].sum())
-        wanted = min(size, left, room, int(patch.sum()))
-        if wanted < 1:
-            failed += 1
-            continue
-        places = patch.nonzero()
-        centre = places[draw(len(places))]
-        distance = (rows - centre[0]).square() + (columns - centre[1]).square()
-        nearest = distance[patch].argsort(stable=True)[:wanted]
-        held[day, places[nearest, 0], places[nearest, 1]] = True
-        left -= wanted
-    return held
 
 
 def _quadratic(vectors: Tensor, matrices: Tensor) -> Tensor:
@@ -417,10 +333,13 @@ def _over(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)
 
 
-def _signs(spatial: Tensor) -> Tensor:
-    """Signs that make the largest entry of each mode positive."""
-    largest = spatial.gather(1, spatial.abs().argmax(1, keepdim=True))[:, 0]
-    return torch.where(largest < 0, -1.0, 1.0).to(spatial.dtype)
+def _signed(
+    temporal: Tensor, singular: Tensor, spatial: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Modes whose largest entry in space is positive."""
+    largest = spatial.gather(1, spatial.abs().argmax(1, keepdim=True))
+    sign = torch.where(largest < 0, -1.0, 1.0).to(spatial.dtype)
+    return temporal * sign, singular, spatial * sign
 
 
 @dataclass
@@ -435,7 +354,7 @@ class _Choice:
 
 
 def _cross_validate(
-    iteration: _Iteration, seen: Tensor, held: Tensor, allowed: range, stop_after: int
+    iteration: _Iteration, seen: Tensor, held: Tensor, allowed: range
 ) -> _Choice:
     """Iterate with more and more modes, each from the field of the last."""
     y, used = iteration.y, seen & ~held
@@ -448,11 +367,65 @@ def _cross_validate(
         choice.iterations.append(steps)
         if modes in allowed and error < choice.error:
             choice.filled, choice.modes, choice.error = x, modes, error
-        last = choice.errors[-stop_after - 1 :]
-        rising = len(last) > stop_after and all(a < b for a, b in pairwise(last))
+        last = choice.errors[-STOP_AFTER - 1 :]
+        rising = len(last) > STOP_AFTER and all(a < b for a, b in pairwise(last))
         if rising and modes >= allowed.start:
             break
     return choice
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """Dates, inflation of the noise of amplitudes, and the error at the withheld points."""
+
+    days: Tensor
+    inflation: float
+    error: float
+
+
+def _amplitudes(
+    y: Tensor,
+    observed: Tensor,
+    basis: Tensor,
+    usual: Tensor,
+    noise: float,
+    dates: Tensor,
+    timing: _Timing | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Amplitudes of all dates, their covariance, and their memory if they have one."""
+    if timing is None:
+        amplitudes, covariance = regress(y, observed, basis, usual, noise)
+        amplitudes[dates] = usual
+        return amplitudes, covariance, usual.new_zeros(0)
+    noise = timing.inflation * noise
+    return in_time(y, observed, basis, usual, noise, dates, timing.days)
+
+
+def _time_from_withheld(
+    iteration: _Iteration,
+    choice: _Choice,
+    y: Tensor,
+    observed: Tensor,
+    held: Tensor,
+    dates: Tensor,
+    days: Tensor,
+) -> _Timing:
+    """The best inflation of the noise, without the withheld points."""
+    temporal, singular, spatial = iteration.modes_of(choice.filled, choice.modes)
+    usual = (temporal * singular[:, None]).T
+    used = observed & ~held
+    floor = 1e-9 * float(y[observed].square().mean()) ** 0.5
+    best = _Timing(days, INFLATIONS[0], math.inf)
+    for inflation in INFLATIONS:
+        noise = inflation * max(choice.error, floor)
+        found, _, _ = in_time(
+            torch.where(used, y, 0.0), used, spatial.T, usual, noise, dates, days
+        )
+        miss = (found @ spatial).clamp(*iteration.bounds) - y
+        error = float(miss[dates][held[dates] & observed[dates]].square().mean().sqrt())
+        if error < best.error:
+            best = _Timing(days, inflation, error)
+    return best
 
 
 class _Iteration:
@@ -530,51 +503,11 @@ class _Iteration:
         return vectors[:, :modes], squares[:modes].clamp_min(0).sqrt()
 
 
-def _time_smoother(
-    time: Tensor | None, time_filter: tuple[float, int] | None, dates: Tensor
-) -> Tensor | None:
-    r"""Diffusion in time, ``(nt, nt)``: :math:`f \leftarrow f + \alpha \, \partial_t^2 f`.
-
-    With no flux through the ends, on dates of any spacing.
-    """
-    if time_filter is None:
-        return None
-    alpha, steps = time_filter
-    if time is None or time.shape != dates.shape:
-        raise OptionError("time_filter= expects time=, one number of days for each date.")
-    days = time.to(torch.float64)[dates]
-    gaps = days.diff()
-    if not bool((gaps > 0).all()):
-        raise DataError("time: expected increasing dates, without repetition.")
-    if not (alpha > 0 and steps >= 1):
-        raise OptionError(
-            f"time_filter={time_filter}: expected a positive number and a number of steps."
-        )
-    widest = float(gaps.min()) ** 2 / 2
-    if alpha > widest:
-        raise OptionError(
-            f"time_filter={time_filter}: the filter is unstable above {widest:.3g}, half the "
-            "square of the shortest time between two dates. Give a smaller number."
-        )
-    edges = torch.cat(
-        [days[:1] - gaps[:1] / 2, (days[1:] + days[:-1]) / 2, days[-1:] + gaps[-1:] / 2]
-    )
-    smoother = torch.eye(len(days), dtype=torch.float64, device=days.device)
-    for _ in range(steps):
-        flux = torch.nn.functional.pad(
-            alpha * smoother.diff(dim=0) / gaps[:, None], (0, 0, 1, 1)
-        )
-        smoother = smoother + flux.diff(dim=0) / edges.diff()[:, None]
-    return smoother
-
-
 def _check_options(
     max_modes: int,
     min_modes: int,
     tolerance: float,
     max_iterations: int,
-    stop_after: int,
-    min_observed: float,
 ) -> None:
     if not 1 <= min_modes <= max_modes:
         raise OptionError(
@@ -582,10 +515,13 @@ def _check_options(
         )
     if not tolerance > 0:
         raise OptionError(f"tolerance={tolerance}: expected a positive number.")
-    if max_iterations < 1 or stop_after < 1:
-        raise OptionError(
-            f"max_iterations={max_iterations}, stop_after={stop_after}: expected 1 or more."
-        )
+    if max_iterations < 1:
+        raise OptionError(f"max_iterations={max_iterations}: expected 1 or more.")
+
+
+def _check_shares(min_observed: float, margin: float) -> None:
+    if not margin >= 0:
+        raise OptionError(f"margin={margin}: expected zero or a positive number.")
     if not 0 <= min_observed < 1:
         raise OptionError(f"min_observed={min_observed}: expected a share from 0 to below 1.")
 

@@ -11,7 +11,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["MARGIN", "MIN_OBSERVED", "bounds_of", "mode_error", "rarely_observed", "regress"]
+__all__ = [
+    "MARGIN",
+    "MIN_OBSERVED",
+    "bounds_of",
+    "grams",
+    "mode_error",
+    "rarely_observed",
+    "regress",
+]
 
 # The usual advice for DINEOF: cells and dates of which less than this share is observed.
 MIN_OBSERVED = 0.05
@@ -70,7 +78,7 @@ def mode_error(basis: Tensor, scale: Tensor, noise: float, observed: Tensor) -> 
         A, ``(m, P, P)``.
     """
     scaled = basis * scale
-    gram = _grams(scaled, observed)
+    gram = grams(scaled, observed)
     identity = torch.eye(len(scale), dtype=basis.dtype, device=basis.device)
     factor = torch.linalg.cholesky(gram + noise**2 * identity)
     return noise**2 * scale[:, None] * torch.cholesky_inverse(factor) * scale
@@ -86,11 +94,11 @@ def regress(
     """
     usual, scale = others.mean(0), others.std(0, correction=0)
     covariance = mode_error(basis, scale, noise, observed)
-    right = (y @ basis - _grams(basis, observed) @ usual) / noise**2
+    right = (y @ basis - grams(basis, observed) @ usual) / noise**2
     return usual + (covariance @ right[..., None])[..., 0], covariance
 
 
-def _grams(basis: Tensor, observed: Tensor) -> Tensor:
+def grams(basis: Tensor, observed: Tensor) -> Tensor:
     """Products of the modes over what is observed, ``(m, P, P)``."""
     count = basis.shape[1]
     products = (basis[:, :, None] * basis[:, None, :]).flatten(1)

@@ -9,7 +9,7 @@ import xarray as xr
 from tensors import random
 
 import xinverse
-from xinverse.errors import OptionError
+from xinverse.errors import DataError, OptionError
 from xinverse.solvers.amplitudes import memory_of, smoothed
 from xinverse.solvers.dineof import dineof
 from xinverse.solvers.rare import regress
@@ -151,3 +151,33 @@ def test_the_method_takes_the_option():
     assert errors[1] < 0.3 * errors[0]
     with pytest.raises(OptionError, match="smooth"):
         xinverse.interpolate(da, "dineof", smooth="yes")
+
+
+def test_the_method_withholds_your_own_list():
+    """On axes that descend and lazily: as the solver with the same list."""
+    field = waves()
+    observed = random(tuple(field.shape), seed=6) > -0.5
+    held = random(tuple(field.shape), seed=7) > 1.5
+    da = series(field, observed)
+    mine = da.copy(data=held.numpy().reshape(da.shape)).rename("mine")
+    options = {"smooth": False, "modes": 6}
+    found = xinverse.interpolate(da, "dineof", withheld=mine, **options)
+    values = torch.where(observed, field, 0.0)
+    level = values.sum() / observed.sum()
+    expected = dineof(values - level, observed, max_modes=6, withheld=held)
+    np.testing.assert_allclose(
+        found.values.reshape(len(field), -1), level + expected.state, atol=1e-6
+    )
+    flipped = xinverse.interpolate(
+        da.isel(y=slice(None, None, -1)),
+        "dineof",
+        withheld=mine.isel(y=slice(None, None, -1)),
+        **options,
+    )
+    np.testing.assert_allclose(flipped.isel(y=slice(None, None, -1)), found, atol=1e-6)
+    both = xr.Dataset({"sst": da, "mine": mine})
+    lazy = xinverse.interpolate(both.chunk(time=20), "dineof", withheld="mine", **options)
+    assert lazy.sst.chunks is not None
+    np.testing.assert_allclose(lazy.sst, found, atol=1e-6)
+    with pytest.raises(DataError, match="booleans expected"):
+        xinverse.interpolate(da, "dineof", withheld=da, **options)

@@ -29,6 +29,7 @@ from xinverse.weights.reference import WeightsRef
 
 # Another value of each option whose default does not lead to one.
 OTHER: dict[str, Any] = {
+    "smooth": True,
     "covariance": "matern32",
     "temporal": "exponential",
     "correlation": 0.5,

@@ -52,6 +52,8 @@ class Method(ABC):
         The registered name, and a description in one line.
     companions : tuple of str
         Keywords that may be a variable or a number: ``"noise"``, ``"background"``.
+    words : mapping of str to tuple of str
+        For companions that may also be a word, these words.
     gives : tuple of str
         Results besides the mean: ``"error"``, ``"members"``.
     learned : bool
@@ -74,6 +76,7 @@ class Method(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     companions: ClassVar[tuple[str, ...]] = ("background",)
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     gives: ClassVar[tuple[str, ...]] = ()
     learned: ClassVar[bool] = False
     regular: ClassVar[tuple[str, ...]] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -39,9 +40,10 @@ class DINEOFMethod(Method):
         Whether the amplitudes of the modes on a date also follow from the dates before
         and after, each as an autoregressive process (`xinverse.solvers.amplitudes`).
         Default: if that lowers the error at the withheld observations.
-    withheld : {"points", "clouds"}
-        What is withheld to choose the number of modes: single values, or the clouds of
-        other dates.
+    withheld : {"points", "clouds"} or variable
+        What is withheld to choose the number of modes: single values, the clouds of
+        other dates, or your own observations: a boolean variable on the dimensions of
+        the field, or its name.
     time_filter : (float, int), optional
         Diffusion in days squared and number of steps that smooth the temporal
         covariance, such as ``(0.01, 3)`` (Alvera-Azcárate et al. 2009). Default: none.
@@ -60,6 +62,8 @@ class DINEOFMethod(Method):
     """
 
     name: ClassVar[str] = "dineof"
+    companions: ClassVar[tuple[str, ...]] = ("background", "withheld")
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = {"withheld": ("points", "clouds")}
     summary: ClassVar[str] = "fixed point of leading EOFs, their number cross-validated"
     gives: ClassVar[tuple[str, ...]] = ("error",)
     metric: ClassVar[bool] = False
@@ -113,7 +117,11 @@ class DINEOFMethod(Method):
         variable, keep, sea = problem.variable, problem.place.keep, problem.sea
         centred = anomalies(problem, self.background)
         observed = torch.from_numpy(problem.observed)
-        hidden = withheld_points(observed, seed=self.seed, shape=self.withheld)
+        own = problem.withheld.get(variable)
+        if own is None:
+            hidden = withheld_points(observed, seed=self.seed, shape=self.withheld)
+        else:
+            hidden = torch.from_numpy(own > 0)
         values = torch.from_numpy(centred.anomaly)
         wet = torch.from_numpy(sea.copy())
         most = min(self.modes, len(problem.y) - 1, int(sea.sum()) - 1)

@@ -190,7 +190,7 @@ def _model(
     from xinverse.operators.driven import DrivenTrajectory, SpectralColour
 
     grid = problem.grid
-    axes = [axis - axis[0] for axis in local_km(problem)]
+    axes = [axis - axis[0] for axis in local_km(problem.grid)]
     steps = [float(axis[-1]) / (axis.size - 1) if axis.size > 1 else inf for axis in axes]
     finest = min(steps)
     wanted = options.resolution or max(options.length_scale / RESOLUTION, finest)

@@ -75,7 +75,7 @@ class Limit:
         seen = np.stack([observed[row].any(0) for row in near])
         if self.distance is None:
             return seen[:, y, x]
-        km_y, km_x = local_km(problem)
+        km_y, km_x = local_km(problem.grid)
         cells = np.stack(np.meshgrid(km_y, km_x, indexing="ij"), -1)
         kept = cells[y, x]
         reached = np.zeros((len(seen), *kept.shape[:2]), bool)

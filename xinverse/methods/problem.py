@@ -144,6 +144,8 @@ class Problem:
         First guesses given as fields, by variable.
     place : Place
         Location of the tile.
+    withheld : mapping of str to ndarray
+        Observations to withhold for cross-validation, above zero, by variable.
     overall : mapping of str to (float, float)
         Mean and variance of the whole field, by variable, for tiles without observations.
     choice : Choice, optional
@@ -158,6 +160,7 @@ class Problem:
     place: Place
     overall: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     choice: Choice | None = None
+    withheld: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def source(self) -> Source:

@@ -109,7 +109,7 @@ def tile_latitude(y: np.ndarray) -> float:
     return min(max(middle, -most), most)
 
 
-def local_km(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+def local_km(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     r"""Positions of a tile's cells in km, in the local metric.
 
     On a geographic grid, east-west distances are those at the latitude in the middle of the
@@ -118,10 +118,9 @@ def local_km(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    problem : Problem
-        The tile.
+    grid : Grid
+        The tile's grid.
     """
-    grid = problem.grid
     if not grid.geographic:
         return grid.y, grid.x
     latitude = tile_latitude(grid.y)
@@ -141,7 +140,7 @@ def local_grid(problem: Problem) -> LocalGrid:
 
     grid = problem.grid
     return LocalGrid(
-        grid.time, *local_km(problem), periodic=problem.place.period == grid.x.size
+        grid.time, *local_km(grid), periodic=problem.place.period == grid.x.size
     )
 
 

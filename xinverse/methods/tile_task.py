@@ -273,6 +273,7 @@ class TileTask:
             sea=wet,
             sources=tuple(sources),
             backgrounds={n: a for (role, n), a in inputs.items() if role == "background"},
+            withheld={n: a for (role, n), a in inputs.items() if role == "withheld"},
             place=Place(cells, tile.keep, words, period),
             overall={
                 n: (float(a.flat[0]), float(a.flat[1]))
@@ -379,6 +380,7 @@ def _ascending(problem: Problem) -> tuple[Problem, tuple[int, ...]]:
         sea=_turn(problem.sea, flips),
         sources=tuple(sources),
         backgrounds={v: _turn(a, flips) for v, a in problem.backgrounds.items()},
+        withheld={v: _turn(a, flips) for v, a in problem.withheld.items()},
         place=place,
     )
     return turned, flips

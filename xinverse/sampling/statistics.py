@@ -120,8 +120,8 @@ def _fit(
     variance: float,
     noise_variance: float,
 ) -> tuple[float, float]:
-    """Scales of the largest marginal likelihood at points of the sample."""
-    from xinverse.solvers.marginal_likelihood import fit_scales
+    """Scales that predict withheld points of the sample best."""
+    from xinverse.solvers.scale_estimate import Guess, estimate_scales
 
     rng = np.random.default_rng(0)
     cells = np.argwhere(np.isfinite(windows) & sea)
@@ -131,17 +131,24 @@ def _fit(
     apart = 100 * (float(np.ptp(grid.time)) + 10.0)
     time = grid.time[chosen[:, 1]] + apart * chosen[:, 0]
     points = np.stack([time, y[chosen[:, 2]], x[chosen[:, 3]]], axis=1)
-    fitted = fit_scales(
+    length = 100.0 if options.length_scale is None else options.length_scale
+    days = 10.0 if options.time_scale is None else options.time_scale
+    block = chosen // np.array([1, 1, 8, 8])
+    family = options.covariance, options.temporal
+    found = estimate_scales(
         points,
         windows[tuple(chosen.T)].astype(np.float64),
-        length_scale=100.0 if options.length_scale is None else options.length_scale,
-        time_scale=10.0 if options.time_scale is None else options.time_scale,
+        np.unique(block, axis=0, return_inverse=True)[1].ravel(),
+        guess=Guess(length, days, noise_variance / variance),
+        families=(family,),
+        bounds=((min(length, min(grid.spacing_km)), 2000.0), (min(days, 1.0), 200.0)),
+        fixed=(options.length_scale is not None, options.time_scale is not None),
+        noise=np.full(len(points), noise_variance**0.5),
         variance=variance,
-        noise_variance=np.full(len(points), noise_variance),
-        space=options.covariance,
-        temporal=options.temporal,
     )
-    return fitted.length_scale, fitted.time_scale
+    if family not in found:
+        return length, days
+    return found[family].length_scale, found[family].time_scale
 
 
 def anomalies_of(sample: np.ndarray, sea: np.ndarray) -> np.ndarray:

@@ -259,6 +259,9 @@ def _companions(
     numbers: dict[str, Any] = {}
     variables: dict[str, xr.DataArray] = {}
     for name, given in options.items():
+        if isinstance(given, str) and given in method.words.get(name, ()):
+            numbers[name] = given
+            continue
         value = _named(given, ds) if name in method.companions else given
         if isinstance(value, xr.DataArray):
             if name not in method.companions:

@@ -149,10 +149,9 @@ def prepare(
         if "background" in method.companions and "background" not in call.companions:
             role = ("overall", names[seen.of])
             inputs.setdefault(role, _moments(field.data))
-    if "background" in call.companions:
+    for companion in sorted({"background", "withheld"} & set(call.companions)):
         for name, state in states.items():
-            given = call.companions["background"]
-            inputs["background", name] = _aligned("background", given, state)
+            inputs[companion, name] = _aligned(companion, call.companions[companion], state)
     sea, _ = find_sea(wanted[0], ds, axes, call.mask)
     if sea is not None:
         inputs["sea", ""] = sea.transpose(axes.y, axes.x).data
@@ -278,6 +277,13 @@ def _aligned(name: str, value: xr.DataArray, field: Field, *, logs: bool = False
             f"{name}: the coordinates of {value.name!r} are not those of {template.name!r}. "
             "Interpolate it to them first (interp_like)."
         ) from error
+    if name == "withheld":
+        if value.dtype != bool:
+            raise DataError(
+                f"withheld: {value.name!r} holds {value.dtype}, booleans expected: True where "
+                "an observation is withheld."
+            )
+        value = value.astype("i1")
     if value.dtype.kind not in "fiu":
         raise DataError(f"{name}: {value.name!r} holds {value.dtype}, numbers expected.")
     if not (logs and name == "noise"):  # the noise of a logarithm has no units

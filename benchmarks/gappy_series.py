@@ -19,6 +19,7 @@ from _measure import finish, measured
 from _mediterranean import data_folder
 from _report import parser
 
+import xinverse
 from xinverse.scores import rmse
 from xinverse.solvers.dineof import dineof
 from xinverse.solvers.withheld import withheld_points
@@ -104,10 +105,31 @@ def by_dineof(seen: xr.DataArray, sea: xr.DataArray) -> xr.DataArray:
     return seen.copy(data=filled)
 
 
+def by_verb(method: str, **options: float) -> Method:
+    """A method of `xinverse.interpolate`, on anomalies from the mean of each cell.
+
+    Dates are spaced evenly over the series: some methods need that, and months are not.
+    """
+
+    def fill(seen: xr.DataArray, sea: xr.DataArray) -> xr.DataArray:
+        mean = mean_of_cell(seen, sea)
+        dates = seen["time"].values
+        step = (dates[-1] - dates[0]) / (len(dates) - 1)
+        even = dates[0] + np.arange(len(dates)) * step
+        anomaly = (seen - mean).assign_attrs(seen.attrs).assign_coords(time=even)
+        filled = xinverse.interpolate(anomaly, method, mask=sea, **options)
+        return mean + filled.assign_coords(time=dates)
+
+    return fill
+
+
 METHODS: dict[str, Method] = {
     "mean of the cell": mean_of_cell,
     "linear in time": linear_in_time,
     "dineof": by_dineof,
+    "oi": by_verb("oi"),
+    "tikhonov": by_verb("tikhonov"),
+    "tv": by_verb("tv"),
 }
 
 

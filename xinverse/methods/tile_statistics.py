@@ -10,6 +10,7 @@ import numpy as np
 
 from xinverse.constants import KM_PER_DEGREE
 from xinverse.errors import DataError
+from xinverse.fields.grid import Grid
 from xinverse.methods.problem import Problem, Source
 
 if TYPE_CHECKING:
@@ -139,9 +140,7 @@ def local_grid(problem: Problem) -> LocalGrid:
     from xinverse.local_grid import LocalGrid
 
     grid = problem.grid
-    return LocalGrid(
-        grid.time, *local_km(grid), periodic=problem.place.period == grid.x.size
-    )
+    return LocalGrid(grid.time, *local_km(grid), periodic=problem.place.period == grid.x.size)
 
 
 def observation_operator(problem: Problem, source: Source) -> Operator | None:

@@ -141,7 +141,7 @@ def _fit(
         np.unique(block, axis=0, return_inverse=True)[1].ravel(),
         guess=Guess(length, days, noise_variance / variance),
         families=(family,),
-        bounds=((min(length, min(grid.spacing_km)), 2000.0), (min(days, 1.0), 200.0)),
+        bounds=((min(length, *grid.spacing_km), 2000.0), (min(days, 1.0), 200.0)),
         fixed=(options.length_scale is not None, options.time_scale is not None),
         noise=np.full(len(points), noise_variance**0.5),
         variance=variance,

@@ -441,8 +441,8 @@ def test_what_cannot_be_scored_is_an_error(case, rng):
         scores.crps(result, truth, noise="sd")
     with pytest.raises(OptionError, match="bins=1: expected a number of bins, 2 or more"):
         scores.pit_histogram(result, truth, bins=1)
-    with pytest.raises(UnitsError, match="'cm'"):
-        scores.crps(result, truth.assign_attrs(units="cm"))
+    with pytest.raises(UnitsError, match="'K'"):
+        scores.crps(result, truth.assign_attrs(units="K"))
     with pytest.raises(GridError, match="differ along 'latitude'"):
         scores.crps(result, truth.assign_coords(latitude=truth.latitude + 0.05))
     with pytest.raises(DataError, match="zero at 7776 of the 7776 values"):

@@ -173,9 +173,7 @@ def test_what_is_withheld_is_kept_from_network_and_background(truth, seen):
     np.testing.assert_array_equal(cut["observed"] | cut["counted"], observed)
     assert cut["counted"].sum() / observed.sum() == pytest.approx(0.3, abs=0.1)
     # Other values there change nothing that the network gets.
-    other = region(
-        None, xr.where(cut["counted"], 99.0, seen).assign_attrs(seen.attrs), hide=0.3
-    )
+    other = region(None, xr.where(cut["counted"], 1.0, seen).assign_attrs(seen.attrs), hide=0.3)
     again = other.cut(WHOLE)
     np.testing.assert_allclose(
         (again["background"] * other.scale + other.level)[cut["observed"]],

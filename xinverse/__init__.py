@@ -1,7 +1,7 @@
 """Complete maps with error bars from gappy ocean fields, by solving inverse problems."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xinverse import osse, scores, tiling
 from xinverse._version import __version__
@@ -13,7 +13,6 @@ from xinverse.options import set_options
 from xinverse.points.grid_tracks import grid_tracks
 from xinverse.recipe import Recipe
 from xinverse.scores import compare
-from xinverse.validation import Validation, validate
 from xinverse.verbs.deconvolve import deconvolve
 from xinverse.verbs.denoise import denoise
 from xinverse.verbs.design_sampling import design_sampling
@@ -26,11 +25,16 @@ from xinverse.verbs.training_fields import TrainingFields
 from xinverse.verbs.training_scenes import TrainingScenes
 from xinverse.weights import fetch
 
+if TYPE_CHECKING:
+    from xinverse.validation import Validation, validate
+
 
 def __getattr__(name: str) -> Any:
-    """Import `xinverse.plot` when it is used: it takes time."""
+    """Import what most calls do not need when it is used: it takes time."""
     if name == "plot":
         return import_module("xinverse.plot")
+    if name in {"Validation", "validate"}:
+        return getattr(import_module("xinverse.validation"), name)
     raise AttributeError(f"module 'xinverse' has no attribute {name!r}")
 
 

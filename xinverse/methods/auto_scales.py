@@ -128,9 +128,9 @@ def spread_of_tile(problem: Problem, centred: Centred, variable: str, options: A
     """
     choice = problem.choice
     own = spread_of(problem, centred, variable, noise=options.noise, variance=options.variance)
-    if choice is None or options.variance is not None:
-        return own
     seen = sum(len(one) for one in own.noise_variance)
+    if choice is None or options.variance is not None or not seen:
+        return own
     tile = own.variance * choice.gain
     variance = (seen * tile + ENOUGH * choice.variance) / (seen + ENOUGH)
     return Spread(variance, own.noise_variance)

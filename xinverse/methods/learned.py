@@ -10,7 +10,7 @@ import numpy as np
 
 from xinverse.checks import check_count
 from xinverse.fields.grid import Grid
-from xinverse.methods.auto_scales import AUTO, Request, spread_of_tile
+from xinverse.methods.auto_scales import AUTO, Request, number, spread_of_tile
 from xinverse.methods.base import METHODS, Footprint
 from xinverse.methods.footprint import largest_tile
 from xinverse.methods.oi import OptimalInterpolation, posterior
@@ -32,11 +32,12 @@ class LearnedMethod(WindowMethod):
     ----------
     length_scale, time_scale : float or "auto"
         Scales of the optimal interpolation of the background, in km and days. Default:
-        estimated from the data, as for ``method="oi"``; with too few observations, those
-        of the training.
+        estimated from the data, as for ``method="oi"``, by networks that use the noise;
+        those of the training by others, and with too few observations.
     noise : float or "auto"
         Standard deviation of the observation noise, in the variable's units (or a
-        variable), as for ``method="oi"``.
+        variable). Default: estimated likewise, or a tenth of the standard deviation of
+        the tile's observations.
     variance : float or "auto"
         Variance of the field, as for ``method="oi"``. Its square root is the scale of
         the normalisation.
@@ -61,8 +62,8 @@ class LearnedMethod(WindowMethod):
         overhang=Later(Whole(0, 1000), 0),
     )
 
-    length_scale: float | str = AUTO
-    time_scale: float | str = AUTO
+    length_scale: float | str | None = AUTO
+    time_scale: float | str | None = AUTO
     noise: float | str | None = AUTO
     variance: float | str | None = AUTO
     background: float | None = None
@@ -73,14 +74,34 @@ class LearnedMethod(WindowMethod):
         super().__post_init__()
         if self.passes is not None:
             check_count("passes", self.passes, what="a number of passes")
-        self.interpolation  # noqa: B018  checks the options shared with oi
+        self._interpolation(self.length_scale, self.time_scale)  # checks options shared with oi
 
     @property
     def interpolation(self) -> OptimalInterpolation:
-        """The optimal interpolation of the background."""
+        """The optimal interpolation of the background.
+
+        Scales are estimated for networks that use the noise, which were trained with many
+        backgrounds. Others get the scales and the default noise that they were trained with.
+        """
+        if self._adapts:
+            return self._interpolation(self.length_scale, self.time_scale)
+        trained = self.card.config["background"]
+        length, time = number(self.length_scale), number(self.time_scale)
+        return self._interpolation(
+            trained["length_scale"] if length is None else length,
+            trained["time_scale"] if time is None else time,
+        )
+
+    @property
+    def _adapts(self) -> bool:
+        return self.card.config.get("representation") is not None
+
+    def _interpolation(
+        self, length_scale: float | str | None, time_scale: float | str | None
+    ) -> OptimalInterpolation:
         return OptimalInterpolation(
-            length_scale=self.length_scale,
-            time_scale=self.time_scale,
+            length_scale=AUTO if length_scale is None else length_scale,
+            time_scale=AUTO if time_scale is None else time_scale,
             noise=self.noise,
             variance=self.variance,
             covariance="gaussian",
@@ -90,7 +111,7 @@ class LearnedMethod(WindowMethod):
 
     def request(self, layout: Layout) -> Request | None:
         """Estimate what the background's optimal interpolation is not given."""
-        return self.interpolation.request(layout)
+        return self.interpolation.request(layout) if self._adapts else None
 
     @property
     def rounds(self) -> int:

@@ -67,8 +67,8 @@ class OptimalInterpolation(Method):
     noise : float or "auto"
         Standard deviation of the observation noise, in the variable's units (or a
         variable, for each observation). Default: estimated likewise. With too few
-        observations for an estimate: a tenth of their standard deviation, 100 km and
-        10 days.
+        observations for an estimate, or None: a tenth of their standard deviation; and
+        100 km and 10 days.
     variance : float or "auto"
         Variance of the field about its background. Default: the variance of the tile's
         observations minus that of the noise, times a factor that is estimated likewise.
@@ -114,7 +114,10 @@ class OptimalInterpolation(Method):
     def __post_init__(self) -> None:
         """Check every option."""
         check_number("tolerance", self.tolerance, above=0)
-        for name in ("length_scale", "time_scale", "noise", "variance"):
+        for name in ("length_scale", "time_scale"):
+            if getattr(self, name) != AUTO:
+                check_number(name, getattr(self, name), above=0)
+        for name in ("noise", "variance"):
             if number(getattr(self, name)) is not None:
                 check_number(name, getattr(self, name), above=0)
         check_choice("covariance", self.covariance, (*COVARIANCES, AUTO))
@@ -191,8 +194,10 @@ class OptimalInterpolation(Method):
         if not families:  # a covariance that is not tried, but given
             space, temporal = (AUTO_COVARIANCE if v == AUTO else v for v in (spaces, times))
             families = [(space, temporal)]
-        known = {**numbers, "noise": numbers["noise"] if first.noise is None else first.noise}
-        if len(families) == 1 and not any(value is None for value in known.values()):
+        open_ones = [name for name in numbers if getattr(self, name) == AUTO]
+        if first.noise is not None and "noise" in open_ones:
+            open_ones.remove("noise")
+        if len(families) == 1 and not open_ones:
             return None
         return Request(tuple(families), **numbers, background=self.background)
 
@@ -224,7 +229,7 @@ class OptimalInterpolation(Method):
             names = ("length_scale", "time_scale", "noise")
             defaults |= {name: getattr(found, name) for name in names}
             defaults["covariance"], defaults["temporal"] = found.family
-        auto = {n: d for n, d in defaults.items() if number(getattr(self, n)) is None}
+        auto = {n: d for n, d in defaults.items() if getattr(self, n) == AUTO}
         return replace(self, **auto)
 
     def halo(self, layout: Layout) -> tuple[int, int, int]:

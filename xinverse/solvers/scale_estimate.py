@@ -191,12 +191,15 @@ def estimate_scales(
     number = sum(len(s.members) for s in subsets)
     start = np.log([guess.length_scale, guess.time_scale, guess.ratio])
     limits = np.log([*bounds, RATIOS])
+    own = float(np.var(values))
     free = np.array([not fixed[0], not fixed[1], mean_noise is None or variance is None])
     if mean_noise is not None:  # near what the observations vary by, however small the noise
-        own = float(np.var(values))
         likely = max(own - mean_noise, 0.05 * own) if variance is None else variance
         start[2] = log(mean_noise / likely)
         limits[2] = min(limits[2, 0], start[2] - log(10.0)), max(limits[2, 1], start[2])
+    elif variance is not None:  # noise within what the observations vary by
+        start[2] += log(own / variance)
+        limits[2] = np.log([RATIOS[0] * own / variance, own / variance])
 
     def fitted(theta: np.ndarray, family: tuple[str, str]) -> tuple[float, float]:
         """Mean log density of the withheld values, and the signal variance."""

@@ -16,6 +16,7 @@ __all__ = ["Regions", "regions_of"]
 
 # Width of a region: several correlation scales, and no more cells than fit in memory.
 WIDTH_KM, WIDTH_CELLS = 2000.0, 512
+LEAST_CELLS = 8
 # Times of the sample: up to so many, in one run or two, fewer in regions of many cells.
 TIMES, FEWEST_TIMES, CELLS = 60, 24, 6_000_000
 
@@ -139,5 +140,6 @@ def regions_of(grid: Grid) -> Regions:
 
 def _edges(size: int, spacing: float) -> np.ndarray:
     count = max(round(size * spacing / WIDTH_KM), ceil(size / WIDTH_CELLS), 1)
-    edges: np.ndarray = np.linspace(0, size, min(count, size) + 1).round().astype(int)
+    count = min(count, max(size // LEAST_CELLS, 1))
+    edges: np.ndarray = np.linspace(0, size, count + 1).round().astype(int)
     return edges

@@ -154,7 +154,9 @@ def make_example(
     truth = None if fields.truth is None else cast(Any, fields.truth)[0]
     background: Any = None if fields.background is None else cast(Any, fields.background)[0]
     noise_field = fields.noise if isinstance(fields.noise, xr.DataArray) else None
-    options: dict[str, Any] = {**recipe.scales, "tolerance": TOLERANCE}
+    # As weights that do not adapt to the noise will be used: without estimates.
+    fixed = {"variance": None, "covariance": "gaussian", "temporal": "gaussian"}
+    options: dict[str, Any] = {**recipe.scales, **fixed, "tolerance": TOLERANCE}
     if noise_field is None:
         options["noise"] = fields.noise
     job = _prepared(_lazy(given), fields, options)

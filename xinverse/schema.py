@@ -282,7 +282,8 @@ class Schema(Kind):
             raise ValueError(f"{', '.join(map(repr, missing))} missing: {self.expected}.")
         for key, value in own.items():
             self.keys[key].check(key, value)
-        return {**self.absent, **own}
+        found = {**self.absent, **own}
+        return {key: found[key] for key in self.keys}
 
     def __or__(self, other: Schema) -> Schema:
         """A dictionary with the keys of both."""

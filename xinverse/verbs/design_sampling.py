@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -12,11 +12,12 @@ from xinverse.checks import check_switch
 from xinverse.errors import OptionError, UnknownNameError
 from xinverse.fields.attributes import describe_call, history_line
 from xinverse.fields.axes import Axes
-from xinverse.sampling.base import DESIGNS
-from xinverse.sampling.outcome import Outcome, run_design
-from xinverse.sampling.problem import SamplingProblem
 from xinverse.verbs.call import as_dataset
-from xinverse.verbs.design_request import Wishes, prior_options, request
+
+if TYPE_CHECKING:
+    from xinverse.sampling.outcome import Outcome
+    from xinverse.sampling.problem import SamplingProblem
+    from xinverse.verbs.design_request import Wishes
 
 __all__ = ["design_sampling"]
 
@@ -131,6 +132,11 @@ def design_sampling(
     >>> int(plan.sampling.sum()), plan.sampling.dims
     (4, ('lat', 'lon'))
     """
+    # Imported here, because most sessions design nothing.
+    from xinverse.sampling.base import DESIGNS
+    from xinverse.sampling.outcome import run_design
+    from xinverse.verbs.design_request import Wishes, prior_options, request
+
     check_switch(even=even)
     ds = as_dataset(obj, "design_sampling")
     da = _variable(obj, var)

@@ -51,21 +51,26 @@ def scenes_of(
 
     def draw(seed: int) -> TrainingFields:
         rng = np.random.default_rng(seed)
-        run = runs[rng.integers(len(runs))]
-        truth = _observable(_cut(run, rng), rng)
-        return observed(truth, rng, seed, network)
+        while True:
+            run = runs[rng.integers(len(runs))]
+            truth = _observable(_cut(run, rng), rng)
+            scene = observed(truth, rng, seed, network)
+            if scene is not None:
+                return scene
 
     return draw
 
 
 def observed(
     truth: xr.DataArray, rng: np.random.Generator, seed: int, network: Path | None
-) -> TrainingFields:
-    """Observe a scene and interpolate it."""
+) -> TrainingFields | None:
+    """Observe a scene and interpolate it; None if no satellite saw it."""
     deviation = float(truth.std())
     noise = _log_uniform(rng, *OVER_FIELD) * deviation
     noise = float(np.clip(noise, *NOISE)) if rng.random() < 0.5 else min(noise, NOISE[1])
     seen = _seen(truth, rng, seed, noise)
+    if seen is None:
+        return None
     assumed = seen["ssh_noise"] * float(np.exp(WRONG_NOISE * rng.standard_normal()))
     assumed.attrs = seen["ssh_noise"].attrs
     if rng.random() < FIXED_SHARE:
@@ -168,8 +173,10 @@ def _observable(truth: xr.DataArray, rng: np.random.Generator) -> xr.DataArray:
     return truth.where(xr.DataArray(~land, dims=truth.dims[1:]))
 
 
-def _seen(truth: xr.DataArray, rng: np.random.Generator, seed: int, noise: float) -> xr.Dataset:
-    """Observe a scene by random satellites; with one or few days, by those that see it."""
+def _seen(
+    truth: xr.DataArray, rng: np.random.Generator, seed: int, noise: float
+) -> xr.Dataset | None:
+    """Observe a scene by random satellites; None if few cells of a short scene are seen."""
     systems = [SYSTEMS[rng.integers(len(SYSTEMS))]]
     error = None
     if rng.random() < SWATH:
@@ -184,6 +191,8 @@ def _seen(truth: xr.DataArray, rng: np.random.Generator, seed: int, noise: float
             continue
         if int(seen["ssh"].count()) > 20:
             break
+    else:
+        return None
     if rng.random() < OUTAGE and truth.sizes["time"] > 10:
         first = int(rng.integers(truth.sizes["time"]))
         lost = xr.DataArray(np.arange(truth.sizes["time"]), dims="time")

@@ -40,8 +40,9 @@ FAMILIES = (("gaussian", "gaussian"), ("gaussian", "exponential"), ("matern32", 
 # Defaults of the search, and of data with too few groups of observations: km, days, and noise
 # variance over signal variance.
 LENGTH_SCALE, TIME_SCALE, RATIO = 100.0, 10.0, 0.1
-# Scales that are accepted: cells of the grid at least, and a share of the sample at most.
-LEAST_CELLS, MOST_SHARE = 1.0, 0.5
+# Scales that are accepted: from a cell and half a time step to half the width of the sample
+# and its whole duration.
+MOST_SHARE = 0.5
 # Groups of observations that are withheld together: a pass, or a block of an image.
 BLOCK_KM, BLOCK_DAYS = 200.0, 1.0
 # Observations at which a tile's own variance counts half, beside that of its region.
@@ -161,8 +162,7 @@ def estimate_region(problem: Problem, request: Request) -> np.ndarray:
     -------
     ndarray, shape (count(request),)
         For each family the logarithms of length scale, time scale, noise variance, variance
-        and gain, and the score. NaN if nothing could be
-        estimated.
+        and gain, and the score. NaN if nothing could be estimated.
     """
     found = np.full((len(request.families), _PER_FAMILY), np.nan)
     at = np.nonzero(problem.observed)
@@ -209,11 +209,11 @@ def _guess(
     """Defaults within the bounds that the sample allows, and the bounds."""
     grid = problem.grid
     dy, dx = grid.spacing_km
-    least = LEAST_CELLS * max(dy, dx)
+    least = max(dy, dx)
     longest = max(MOST_SHARE * max(dy * grid.y.size, dx * grid.x.size), least)
     step = float(np.diff(grid.time).min()) if grid.time.size > 1 else 1.0
     span = float(np.ptp(grid.time)) if grid.time.size > 1 else TIME_SCALE
-    slowest = max(MOST_SHARE * 2 * span, step)
+    slowest = max(span, step)
     bounds = (least, longest), (0.5 * step, slowest)
     length, time = request.length_scale, request.time_scale
     if length is None:
@@ -260,17 +260,13 @@ def joined(values: np.ndarray, weights: np.ndarray, request: Request) -> Choice 
     """
     each = values.reshape(len(request.families), _PER_FAMILY, *weights.shape)
     known = np.isfinite(each[:, 5])
-    best: tuple[float, int] | None = None
-    for k in range(len(request.families)):
-        if known[k].any():
-            score = float(np.average(each[k, 5][known[k]], weights=weights[known[k]]))
-            best = max(best, (score, -k)) if best is not None else (score, -k)
-    if best is None:
+    averages = {
+        k: np.average(each[k][:, here], axis=1, weights=weights[here])
+        for k, here in enumerate(known)
+        if here.any()
+    }
+    if not averages:
         return None
-    k = -best[1]
-    numbers = [
-        exp(float(np.average(each[k, p][known[k]], weights=weights[known[k]])))
-        for p in range(5)
-    ]
-    length, time, noise, variance, gain = numbers
+    k = max(averages, key=lambda k: averages[k][5])
+    length, time, noise, variance, gain = (exp(value) for value in averages[k][:5])
     return Choice(request.families[k], length, time, noise**0.5, variance, gain)

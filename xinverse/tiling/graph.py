@@ -174,7 +174,7 @@ def lazy_regions(
         for extra in product(*(range(len(c)) for c in like.chunks[:-3])):
             keys = List(
                 *(
-                    _region_blocks(array, [used for _, used in along[role]], extra)
+                    _references(array, [used for _, used in along[role]], extra)
                     for role, array in sources.items()
                 )
             )
@@ -193,14 +193,14 @@ def _region_reading(tile: Tile, array: da.Array) -> list[tuple[list[Any], list[i
     return [_reading(cells, np.cumsum([0, *lengths])) for cells, lengths in pairs]
 
 
-def _region_blocks(array: da.Array, used: list[list[int]], extra: tuple[int, ...]) -> List:
+def _references(array: da.Array, used: list[list[int]], extra: tuple[int, ...]) -> List:
+    """References to blocks, time slowest; a map has no extra dimensions."""
     of = extra if array.ndim >= 3 else ()
     return List(*(TaskRef((array.name, *of, *at)) for at in product(*used)))
 
 
 def _estimate_region(estimate: Any, tile: _Held, reading: _Reading, blocks: list[Any]) -> Any:
-    pairs = zip(reading.cuts.items(), blocks, strict=True)
-    return estimate(tile.held, {role: _join(found, cuts) for (role, cuts), found in pairs})
+    return estimate(tile.held, reading.inputs(blocks))
 
 
 def _held_by(cells: np.ndarray, lengths: tuple[int, ...]) -> list[tuple[int, np.ndarray]]:
@@ -248,12 +248,17 @@ class _Reading:
     index: Index
     cuts: dict[Any, list[list[Any]]]
 
+    def inputs(self, blocks: list[Any]) -> dict[Any, Any]:
+        """The inputs of the tile, from the blocks of each."""
+        pairs = zip(self.cuts.items(), blocks, strict=True)
+        return {role: _join(found, cuts) for (role, cuts), found in pairs}
+
 
 class _Blocks:
     """The blocks of one array, and how the tiles of a plan read them."""
 
     def __init__(self, array: da.Array, plan: Plan, covers: Covers | None) -> None:
-        self.name = array.name
+        self.array = array
         self.first = 3 - min(array.ndim, 3)
         self.shared: dict[Any, List] = {}
         ways = (covers or (None, None, None))[self.first :]
@@ -271,11 +276,9 @@ class _Blocks:
         globe, all tiles of the same days do.
         """
         numbers = [axis[k][1] for axis, k in zip(self.along, index[self.first :], strict=True)]
-        of = extra if self.first == 0 else ()
-        read = (of, *map(tuple, numbers))
+        read = (extra, *map(tuple, numbers))
         if read not in self.shared:
-            keys = ((self.name, *of, *at) for at in product(*numbers))
-            self.shared[read] = List(*map(TaskRef, keys))
+            self.shared[read] = _references(self.array, numbers, extra)
         return self.shared[read]
 
 
@@ -329,9 +332,7 @@ def _join(blocks: list[Any], cuts: list[list[Any]]) -> Any:
 
 
 def _solve_tile(solve: Solve, plan: Plan, reading: _Reading, blocks: list[Any]) -> Any:
-    pairs = zip(reading.cuts.items(), blocks, strict=True)
-    inputs = {role: _join(found, cuts) for (role, cuts), found in pairs}
-    return solve(plan.tile(reading.index), inputs)
+    return solve(plan.tile(reading.index), reading.inputs(blocks))
 
 
 def _blend_layer(

@@ -131,9 +131,10 @@ def regions_of(grid: Grid) -> Regions:
     length = min(nt, max(FEWEST_TIMES, min(TIMES, CELLS // area)))
     if nt <= length:
         times = np.arange(nt)
-    else:  # two runs, a quarter from each end
+    else:  # two runs, with a quarter of the other times before and after
         half = length // 2
-        starts = [max((nt - 2 * half) // 4, 0), nt - half - max((nt - 2 * half) // 4, 0)]
+        spare = (nt - 2 * half) // 4
+        starts = [spare, nt - half - spare]
         times = np.concatenate([start + np.arange(half) for start in starts])
     return Regions(rows, columns, times, grid.periodic)
 

@@ -1,4 +1,4 @@
-"""Scenes that the sea level weights learn from: short series, drawn anew for each batch.
+"""Scenes that the sea level weights learn from: short series, drawn again for each batch.
 
 A scene is cut from a simulated ocean and changed, so that a few simulations serve for many
 seas: another amplitude, a slower flow, another grid spacing, a quarter turn, coasts and

@@ -28,7 +28,7 @@ LARGEST: dict[str, tuple[float, str]] = {
     "tolerance": (0.5, "a share; at 1 the start would be the result"),
     "members": (10_000, "each costs a solve, and a thousand give the error within 3 %"),
     "passes": (1_000, "each costs a run of the network; passes converge within ten or so"),
-    "rounds": (100_000, "each computes the EOFs anew"),
+    "rounds": (100_000, "each computes the EOFs again"),
     "iterations": (1_000_000, "more would run for days"),
 }
 

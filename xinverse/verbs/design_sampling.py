@@ -63,7 +63,7 @@ def design_sampling(
     method : str
         ``"random"``, ``"regular"``, ``"variance"``, ``"qr"`` or ``"learned"``.
     placement : {"fixed", "daily"}
-        Stations that report at all times, or cells that are chosen anew at each time.
+        Stations that report at all times, or cells that are chosen again at each time.
     archive : DataArray or Dataset, optional
         A long series on the same cells (a model, or L4) to take the statistics from. A
         bounded sample of it is read. Default: the field itself.

@@ -67,7 +67,7 @@ def train(
         A learned method, such as ``"4dvarnet"`` or ``"unet"``.
     truth : DataArray, sequence of DataArray, TrainingFields or TrainingScenes, optional
         Complete fields on (time, y, x), NaN on land, such as simulations; or everything
-        to learn from in one object, which may be drawn anew for every batch. Default:
+        to learn from in one object, which may be drawn again for every batch. Default:
         none, which trains on observations alone.
     observations : DataArray or sequence of DataArray
         The observations of each field, NaN in the gaps, on the same grid.

@@ -1,4 +1,4 @@
-"""Scenes to train on: short series that are drawn anew for every batch."""
+"""Scenes to train on: short series that are drawn again for every batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrainingScenes:
     """Scenes that `xinverse.train` draws while it trains, each used once.
 
     A network that sees the same gaps and the same errors again and again learns them by
-    heart. A function that observes a truth anew for every batch, with other satellites and
+    heart. A function that observes a truth again for every batch, with other satellites and
     other noise, prevents this. A scene is a short series on a small grid, mapped as a whole:
     windows reach its first and last days and the edges of its domain.
 
